@@ -1,0 +1,39 @@
+"""A solver is a splitting (which fixed-point map does this problem become?) and an accelerator (how is it iterated?)."""
+
+from fpa.accelerators import AbstractAccelerator as AbstractAccelerator
+from fpa.accelerators import AbstractMixing as AbstractMixing
+from fpa.accelerators import AndersonAcceleration as AndersonAcceleration
+from fpa.accelerators import Picard as Picard
+from fpa.accelerators import Safeguarded as Safeguarded
+from fpa.accelerators import Switch as Switch
+from fpa.canonicalize import Canonical as Canonical
+from fpa.canonicalize import canonicalize as canonicalize
+from fpa.cones import AbstractCone as AbstractCone
+from fpa.cones import NonNegative as NonNegative
+from fpa.cones import PositiveSemidefinite as PositiveSemidefinite
+from fpa.cones import Product as Product
+from fpa.cones import SecondOrder as SecondOrder
+from fpa.cones import Zero as Zero
+from fpa.distributions import AbstractDistribution as AbstractDistribution
+from fpa.distributions import Lasso as Lasso
+from fpa.distributions import RobustKalman as RobustKalman
+from fpa.distributions import role_key as role_key
+from fpa.distributions import sample_batch as sample_batch
+from fpa.distributions import stream as stream
+from fpa.equilibration import equilibrate as equilibrate
+from fpa.evaluation import Curves as Curves
+from fpa.evaluation import evaluate as evaluate
+from fpa.evaluation import iterations_to as iterations_to
+from fpa.maps import SCS as SCS
+from fpa.maps import AbstractFixedPointMap as AbstractFixedPointMap
+from fpa.maps import AbstractSplitting as AbstractSplitting
+from fpa.programs import ConeProgram as ConeProgram
+from fpa.programs import Point as Point
+from fpa.programs import Residuals as Residuals
+from fpa.solver import Solution as Solution
+from fpa.solver import Solver as Solver
+from fpa.solver import Status as Status
+from fpa.solver import Trace as Trace
+from fpa.tuning import tune as tune
+
+__version__ = "0.1.0"

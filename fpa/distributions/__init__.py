@@ -1,0 +1,8 @@
+"""Distributions of cone programs: a CVXPY problem and a sampler."""
+
+from fpa.distributions.base import AbstractDistribution as AbstractDistribution
+from fpa.distributions.base import role_key as role_key
+from fpa.distributions.base import sample_batch as sample_batch
+from fpa.distributions.base import stream as stream
+from fpa.distributions.kalman import RobustKalman as RobustKalman
+from fpa.distributions.lasso import Lasso as Lasso

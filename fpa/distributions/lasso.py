@@ -1,0 +1,49 @@
+"""The Lasso."""
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+
+from fpa.canonicalize import Canonical, canonicalize
+from fpa.distributions.base import AbstractDistribution
+
+
+def lasso_problem(p: int, q: int):
+    """minimise ||F z - g||_2^2 + mu ||z||_1 over z in R^p, with Parameters F (q x p), g and mu, in CVXPY."""
+    import cvxpy as cp
+
+    F, g, mu = cp.Parameter((q, p), name="F"), cp.Parameter(q, name="g"), cp.Parameter(nonneg=True, name="mu")
+    z = cp.Variable(p, name="z")
+    return cp.Problem(cp.Minimize(cp.norm2(F @ z - g) ** 2 + mu * cp.norm1(z)))
+
+
+class Lasso(AbstractDistribution):
+    """The Lasso family of Section 3.3 (O'Donoghue et al., 2016).
+
+    F has standard normal entries; the truth z* too, with a random share `1 - density` of them set to 0;
+    g = F z* + noise w with w standard normal; mu = 0.1 ||F'g||_inf. The paper has p = 50, q = 100.
+    """
+
+    canonical: Canonical
+    p: int = eqx.field(static=True)
+    q: int = eqx.field(static=True)
+    density: float = eqx.field(static=True)
+    noise: float = eqx.field(static=True)
+
+    def __init__(self, p: int = 50, q: int = 100, density: float = 0.1, noise: float = 0.1):
+        if min(p, q) < 1:
+            raise ValueError(f"Lasso: p and q must be positive, got p={p}, q={q}.")
+        if not 0 <= density <= 1:
+            raise ValueError(f"Lasso: density must lie in [0, 1], got {density}.")
+        if not noise >= 0:
+            raise ValueError(f"Lasso: noise must not be negative, got {noise}.")
+        self.p, self.q, self.density, self.noise = p, q, density, noise
+        self.canonical = canonicalize(lasso_problem(p, q))
+
+    def sample(self, key):
+        key_F, key_z, key_zeros, key_w = jax.random.split(key, 4)
+        F = jax.random.normal(key_F, (self.q, self.p))
+        zeros = jax.random.permutation(key_zeros, self.p) < int((1 - self.density) * self.p)
+        z = jnp.where(zeros, 0, jax.random.normal(key_z, (self.p,)))
+        g = F @ z + self.noise * jax.random.normal(key_w, (self.q,))
+        return {"F": F, "g": g, "mu": 0.1 * jnp.max(jnp.abs(F.T @ g))}

@@ -1,0 +1,93 @@
+"""Convergence curves over test instances, and iterations to a tolerance."""
+
+import equinox as eqx
+import jax
+import numpy as np
+from jaxtyping import Float, PRNGKeyArray
+
+from fpa._progress import progress
+from fpa.distributions import AbstractDistribution, stream
+from fpa.solver import Solver, Trace
+
+METRICS = ("fixed_point", "fixed_point_normalized", "primal", "dual", "gap", "tau")
+
+
+class Curves(eqx.Module):
+    """Metrics per model, instance and iteration, as NumPy arrays of shape (models, instances, iterations).
+
+    `valid` says where the iterate stood for a point; elsewhere the residuals are those of the zero point.
+    """
+
+    values: dict[str, np.ndarray]
+    valid: np.ndarray
+
+    def records(self) -> list[dict]:
+        """One record per metric and iteration: statistics over models and instances."""
+        return [
+            {"metric": metric, "iteration": k + 1, **_statistics(values[:, :, k], self.valid[:, :, k])}
+            for metric, values in self.values.items()
+            for k in range(values.shape[2])
+        ]
+
+    def mean(self, metric: str) -> Float[np.ndarray, " iterations"]:
+        """Mean over models and instances at each iteration."""
+        return self.values[metric].mean(axis=(0, 1))
+
+    def geomean(self, metric: str) -> Float[np.ndarray, " iterations"]:
+        """Geometric mean over models and instances at each iteration."""
+        return np.exp(np.log(_floored(self.values[metric])).mean(axis=(0, 1)))
+
+
+def _floored(values: np.ndarray) -> np.ndarray:
+    """Exact zeros raised to the smallest normal number, so that logarithms are finite."""
+    return np.maximum(values, np.finfo(values.dtype).tiny)
+
+
+def _statistics(values: np.ndarray, valid: np.ndarray) -> dict:
+    q10, median, q90 = np.quantile(values, [0.1, 0.5, 0.9])
+    return {
+        "mean": values.mean(),
+        "std": values.std(),
+        "geomean": np.exp(np.log(_floored(values)).mean()),
+        "median": median,
+        "q10": q10,
+        "q90": q90,
+        "num_valid": int(valid.sum()),
+        "num_instances": values.shape[1],
+        "num_models": values.shape[0],
+    }
+
+
+def evaluate(
+    solver: Solver,
+    distribution: AbstractDistribution,
+    key: PRNGKeyArray,
+    num_instances: int,
+    num_steps: int,
+    chunk: int = 25,
+    description: str = "evaluate",
+) -> Curves:
+    """Trace `solver` on `num_instances` instances of `distribution`, `chunk` at a time, with a progress bar.
+
+    The instances depend on `key` and `chunk` alone, so that methods evaluated with the same key see the same ones.
+    """
+    if num_instances < 1:
+        raise ValueError(f"evaluate: num_instances must be at least 1, got {num_instances}.")
+    batches = stream(distribution, key, num_instances, chunk)
+    traces = [
+        jax.device_get(_traces(solver, distribution, batch, num_steps))
+        for batch in progress(batches, total=-(-num_instances // chunk), desc=description)
+    ]
+    joined = jax.tree.map(lambda *parts: np.concatenate(parts)[None], *traces)
+    return Curves({metric: getattr(joined, metric) for metric in METRICS}, joined.valid)
+
+
+@eqx.filter_jit
+def _traces(solver: Solver, distribution: AbstractDistribution, batch, num_steps: int) -> Trace:
+    return jax.vmap(lambda parameters: solver.trace(distribution.program(parameters), num_steps))(batch)
+
+
+def iterations_to(values: Float[np.ndarray, "... iterations"], level: float) -> np.ndarray:
+    """The first iteration (from 1) at which each curve is at or below `level`; 0 where it never is."""
+    below = np.asarray(values) <= level
+    return np.where(below.any(axis=-1), below.argmax(axis=-1) + 1, 0)

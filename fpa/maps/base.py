@@ -1,0 +1,54 @@
+"""What a splitting and its fixed-point map are."""
+
+from abc import abstractmethod
+
+import equinox as eqx
+from jaxtyping import Array, Bool, Float
+
+from fpa.programs import ConeProgram, Point
+
+
+class AbstractFixedPointMap(eqx.Module):
+    """A fixed-point map f(.; phi) bound to one program. Its iterate z is one vector."""
+
+    program: eqx.AbstractVar[ConeProgram]
+
+    @abstractmethod
+    def __call__(self, z: Float[Array, " z"]) -> tuple[Float[Array, " z"], Point]:
+        """One application: f(z), and the point of the original program that f(z) stands for."""
+
+    @abstractmethod
+    def initial(self) -> Float[Array, " z"]:
+        """The cold start."""
+
+    @abstractmethod
+    def lift(self, point: Point, tau: Float[Array, ""] | float) -> Float[Array, " z"]:
+        """An iterate of scale `tau` that stands for `point`; the inverse of reading a point."""
+
+    @abstractmethod
+    def scale(self, z: Float[Array, " z"]) -> tuple[Float[Array, ""], Bool[Array, ""]]:
+        """The homogeneous scale tau of z (1 for a map without one), and whether z stands for a point at all."""
+
+    @abstractmethod
+    def rescale(self, z: Float[Array, " z"], reference: Float[Array, " z"]) -> Float[Array, " z"]:
+        """z at the size of `reference`, where the map is homogeneous and size has no meaning; else z."""
+
+    @abstractmethod
+    def residual(self, z: Float[Array, " z"], fz: Float[Array, " z"]) -> Float[Array, ""]:
+        """The method's own fixed-point residual, from z and f(z)."""
+
+    @abstractmethod
+    def residual_normalized(self, z: Float[Array, " z"], fz: Float[Array, " z"]) -> Float[Array, ""]:
+        """The fixed-point residual after division by tau: no number is bought with a small tau."""
+
+    @abstractmethod
+    def certificate(self, z: Float[Array, " z"]) -> Point:
+        """The point of z *without* division by tau: where tau vanishes, a certificate of infeasibility."""
+
+
+class AbstractSplitting(eqx.Module):
+    """How a cone program becomes a fixed-point problem."""
+
+    @abstractmethod
+    def bind(self, program: ConeProgram) -> AbstractFixedPointMap:
+        """Equilibrate and factorise once; the result is applied many times."""

@@ -1,0 +1,160 @@
+"""The data matrix A as an operator: dense, or sparse with a fixed pattern.
+
+A first-order method touches A only through products, row and column norms, diagonal scalings and A'WA.
+`Sparse` keeps the nonzero entries with *padded* index lists, one short row of indices per matrix row and per
+column, so that a product is a few gathers: on CPU, batched, this is an order of magnitude faster than both the
+dense product and a coordinate format when rows are short.
+"""
+
+from abc import abstractmethod
+
+import equinox as eqx
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, Int
+
+
+class AbstractMatrix(eqx.Module):
+    """A matrix with m rows and n columns."""
+
+    @abstractmethod
+    def mv(self, x: Float[Array, " n"]) -> Float[Array, " m"]:
+        """A x."""
+
+    @abstractmethod
+    def rmv(self, y: Float[Array, " m"]) -> Float[Array, " n"]:
+        """A' y."""
+
+    @abstractmethod
+    def row_norms(self) -> Float[Array, " m"]:
+        """Largest absolute value in each row."""
+
+    @abstractmethod
+    def col_norms(self) -> Float[Array, " n"]:
+        """Largest absolute value in each column."""
+
+    @abstractmethod
+    def row_lengths(self) -> Float[Array, " m"]:
+        """Euclidean norm of each row."""
+
+    @abstractmethod
+    def col_lengths(self) -> Float[Array, " n"]:
+        """Euclidean norm of each column."""
+
+    @abstractmethod
+    def scale(self, rows: Float[Array, " m"], cols: Float[Array, " n"]) -> "AbstractMatrix":
+        """diag(rows) A diag(cols)."""
+
+    @abstractmethod
+    def dense(self) -> Float[Array, "m n"]:
+        """A as an array."""
+
+
+class Dense(AbstractMatrix):
+    """A dense matrix."""
+
+    values: Float[Array, "m n"]
+
+    def mv(self, x):
+        return self.values @ x
+
+    def rmv(self, y):
+        return self.values.T @ y
+
+    def row_norms(self):
+        return jnp.max(jnp.abs(self.values), axis=1, initial=0)
+
+    def col_norms(self):
+        return jnp.max(jnp.abs(self.values), axis=0, initial=0)
+
+    def row_lengths(self):
+        return _root(jnp.sum(self.values**2, axis=1))
+
+    def col_lengths(self):
+        return _root(jnp.sum(self.values**2, axis=0))
+
+    def scale(self, rows, cols):
+        return Dense(rows[:, None] * self.values * cols)
+
+    def dense(self):
+        return self.values
+
+
+class Sparsity(eqx.Module):
+    """The positions of the nonzero entries of an m x n matrix.
+
+    Entry k stands at `(rows[k], cols[k])`. `by_row[i]` lists the entries of row i and `by_col[j]` those of
+    column j, padded with the number of entries.
+    """
+
+    rows: Int[Array, " nnz"]
+    cols: Int[Array, " nnz"]
+    by_row: Int[Array, "m row_width"]
+    by_col: Int[Array, "n col_width"]
+
+    def __init__(self, rows: np.ndarray, cols: np.ndarray, shape: tuple[int, int]):
+        self.rows, self.cols = jnp.asarray(rows, jnp.int32), jnp.asarray(cols, jnp.int32)
+        self.by_row = jnp.asarray(_padded_lists(rows, shape[0]))
+        self.by_col = jnp.asarray(_padded_lists(cols, shape[1]))
+
+    @property
+    def padded_size(self) -> int:
+        """How many products one application of A and one of A' cost."""
+        return self.by_row.size + self.by_col.size
+
+
+def _padded_lists(owner: np.ndarray, count: int) -> np.ndarray:
+    """For each of `count` owners the positions k with owner[k] equal to it, padded with len(owner)."""
+    lengths = np.bincount(owner, minlength=count)
+    order = np.argsort(owner, kind="stable")
+    slot = np.arange(len(owner)) - np.repeat(np.cumsum(lengths) - lengths, lengths)
+    lists = np.full((count, max(int(lengths.max(initial=0)), 1)), len(owner), np.int32)
+    lists[owner[order], slot] = order
+    return lists
+
+
+class Sparse(AbstractMatrix):
+    """A matrix with the given nonzero entries."""
+
+    entries: Float[Array, " nnz"]
+    sparsity: Sparsity
+
+    def mv(self, x):
+        return self._gather(self.sparsity.by_row, self.sparsity.cols, x)
+
+    def rmv(self, y):
+        return self._gather(self.sparsity.by_col, self.sparsity.rows, y)
+
+    def row_norms(self):
+        return jnp.max(jnp.abs(_pad(self.entries)[self.sparsity.by_row]), axis=1)
+
+    def col_norms(self):
+        return jnp.max(jnp.abs(_pad(self.entries)[self.sparsity.by_col]), axis=1)
+
+    def row_lengths(self):
+        return _root(jnp.sum(_pad(self.entries)[self.sparsity.by_row] ** 2, axis=1))
+
+    def col_lengths(self):
+        return _root(jnp.sum(_pad(self.entries)[self.sparsity.by_col] ** 2, axis=1))
+
+    def scale(self, rows, cols):
+        return Sparse(rows[self.sparsity.rows] * self.entries * cols[self.sparsity.cols], self.sparsity)
+
+    def dense(self):
+        shape = (self.sparsity.by_row.shape[0], self.sparsity.by_col.shape[0])
+        return jnp.zeros(shape, self.entries.dtype).at[self.sparsity.rows, self.sparsity.cols].set(self.entries)
+
+    def _gather(self, lists, partners, v):
+        values, partners = _pad(self.entries), _pad(partners)
+        width = lists.shape[1]
+        return sum(values[lists[:, k]] * v[partners[lists[:, k]]] for k in range(width))
+
+
+def _pad(values: Array) -> Array:
+    return jnp.concatenate([values, jnp.zeros((1,), values.dtype)])
+
+
+def _root(squares: Array) -> Array:
+    """Square root with derivative 0 at 0."""
+    positive = squares > 0
+    return jnp.where(positive, jnp.sqrt(jnp.where(positive, squares, 1)), 0)

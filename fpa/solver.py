@@ -1,0 +1,250 @@
+"""A solver is a splitting and an accelerator."""
+
+import enum
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Bool, Float, Int
+
+from fpa.accelerators import AbstractAccelerator, Picard
+from fpa.maps import SCS, AbstractFixedPointMap, AbstractSplitting
+from fpa.programs import ConeProgram, Point, Residuals, norm
+
+_CHECK_EVERY = 10
+
+
+class Status(enum.IntEnum):
+    """How `Solver.solve` ended. Kept as data: an int32 array, one entry per instance."""
+
+    SOLVED = 0
+    INFEASIBLE = 1
+    UNBOUNDED = 2
+    INACCURATE = 3
+    NONFINITE = 4
+    RUNNING = 5
+
+
+class Trace(eqx.Module):
+    """What happened at each map application; entry k belongs to the (k+1)-st.
+
+    `fixed_point` is ||u+ - u||, from `Solver.trace` divided by R_0, the same quantity at the cold start;
+    `fixed_point_normalized` is ||(x, y)+/tau+ - (x, y)/tau|| in equilibrated coordinates; `primal`, `dual` and `gap`
+    are the relative residuals of the original program; `tau` is the homogeneous scale. Where `valid` is false the
+    iterate stands for no point (tau vanishes) and the zero point takes its place. Everything but `fixed_point` is
+    None where only speed matters.
+    """
+
+    fixed_point: Float[Array, " T"]
+    fixed_point_normalized: Float[Array, " T"] | None
+    primal: Float[Array, " T"] | None
+    dual: Float[Array, " T"] | None
+    gap: Float[Array, " T"] | None
+    tau: Float[Array, " T"] | None
+    valid: Bool[Array, " T"] | None
+
+    def relative_to(self, reference: Float[Array, ""]) -> "Trace":
+        """The trace with `fixed_point` divided by `reference`."""
+        return eqx.tree_at(lambda trace: trace.fixed_point, self, self.fixed_point / reference)
+
+
+class Solution(eqx.Module):
+    """The end of a solve. For an infeasible or unbounded program `point` is the certificate.
+
+    Infeasible: y in K* with A'y = 0 and b'y = -1 (x and s are NaN). Unbounded: x and s in K with Ax + s = 0 and
+    c'x = -1 (y is NaN). `residuals` are those of the last point.
+    """
+
+    point: Point
+    status: Int[Array, ""]
+    iterations: Int[Array, ""]
+    residuals: Residuals
+
+    def check(self) -> "Solution":
+        """This solution, or a RuntimeError that says how many instances were not solved and why."""
+        status = np.atleast_1d(np.asarray(self.status))
+        failed = [f"{int((status == s).sum())} {s.name.lower()}" for s in Status if s and (status == s).any()]
+        if failed:
+            raise RuntimeError(f"Of {status.size} instances not all were solved: {', '.join(failed)}.")
+        return self
+
+
+class _Progress(eqx.Module):
+    """The carry of `Solver.solve`."""
+
+    z: Array
+    state: Any
+    solution: Solution
+
+
+class Solver(eqx.Module):
+    """Iterates the map of `splitting` with `accelerator`."""
+
+    splitting: AbstractSplitting = SCS()
+    accelerator: AbstractAccelerator = Picard()
+
+    def run(
+        self, op: AbstractFixedPointMap, z: Array, state: Any, start: int, stop: int, residuals: bool = True
+    ) -> tuple[Array, Any, Trace]:
+        """Iterations start+1, ..., stop from a kept (z, state), scanned between the accelerator's boundaries.
+
+        The returned `Trace.fixed_point` is not divided by R_0.
+        """
+        traces = []
+        for end in _segments(self.accelerator, start, stop):
+            (z, state), trace = self._scan(op, z, state, end - start, residuals)
+            traces.append(trace)
+            if end in self.accelerator.boundaries:
+                z, state = self.accelerator.cross(op, z, state, end)
+            start = end
+        return z, state, jax.tree.map(lambda *parts: jnp.concatenate(parts), *traces)
+
+    def trace(
+        self, program: ConeProgram, num_steps: int, start: Point | None = None, residuals: bool = True
+    ) -> Trace:
+        """`num_steps` iterations on one program, from the accelerator's first iterate or from the point `start`.
+
+        With `residuals=False` only the fixed-point residual is recorded.
+        """
+        if num_steps < 1:
+            raise ValueError(f"Solver.trace: num_steps must be at least 1, got {num_steps}.")
+        op = self.splitting.bind(program)
+        z, state = self.accelerator.init(op, None if start is None else op.lift(start, 1.0))
+        _, _, trace = self.run(op, z, state, 0, num_steps, residuals)
+        cold = op.initial()
+        return trace.relative_to(op.residual(cold, op(cold)[0]))
+
+    def solve(
+        self,
+        program: ConeProgram,
+        tol: float = 1e-6,
+        max_steps: int = 10_000,
+        start: Point | None = None,
+        certificate_tol: float = 1e-7,
+    ) -> Solution:
+        """Iterate until the primal and dual residuals and the gap are at most `tol`; see `ConeProgram.residuals`.
+
+        Residuals are looked at every 10 iterations, and once before the first where a warm `start` is given. A
+        program is infeasible (unbounded) when a certificate holds to `certificate_tol`. Not differentiable in
+        reverse mode; `trace` is. Raises ValueError for a `tol` that the precision of the data cannot resolve.
+        """
+        _check_tolerance(tol, program.b.dtype)
+        op = self.splitting.bind(program)
+        z, state = self.accelerator.init(op, None if start is None else op.lift(start, 1.0))
+        progress = _Progress(z, state, _first_solution(program, tol, start))
+        begin = 0
+        for end in _segments(self.accelerator, 0, max_steps):
+            progress = self._advance(op, progress, begin, end, (tol, certificate_tol))
+            begin = end
+        last = progress.solution
+        status = jnp.where(last.status == Status.RUNNING, jnp.int32(Status.INACCURATE), last.status)
+        return Solution(last.point, status, last.iterations, last.residuals)
+
+    def _advance(self, op, progress, begin, end, tols):
+        """Iterations begin+1, ..., end of `solve`: first what does not fill a chunk, then chunk by chunk."""
+        first, chunks = (end - begin) % _CHECK_EVERY, (end - begin) // _CHECK_EVERY
+        if first:
+            progress = self._chunk(op, progress, first, tols)
+        if chunks:
+            progress = self._while_running(op, progress, end, tols)
+        if end not in self.accelerator.boundaries:
+            return progress
+        z, state = self.accelerator.cross(op, progress.z, progress.state, end)
+        return _Progress(z, state, progress.solution)
+
+    def _while_running(self, op, progress, end, tols):
+        def unfinished(p):
+            return (p.solution.status == Status.RUNNING) & (p.solution.iterations < end)
+
+        dynamic, static = eqx.partition(progress, eqx.is_array)
+        loop = jax.lax.while_loop(
+            lambda d: unfinished(eqx.combine(d, static)),
+            lambda d: eqx.filter(self._chunk(op, eqx.combine(d, static), _CHECK_EVERY, tols), eqx.is_array),
+            dynamic,
+        )
+        return eqx.combine(loop, static)
+
+    def _chunk(self, op, progress, length, tols):
+        """`length` iterations, the last one judged; a finished instance stays as it is."""
+
+        def body(carry, _):
+            z, state = carry
+            z, state, fz, point = self.accelerator.step(op, z, state)
+            return (z, state), (fz, point)
+
+        (z, state), _ = jax.lax.scan(body, (progress.z, progress.state), length=length - 1)
+        (z, state), (fz, point) = body((z, state), None)
+        solution = _judge(op, fz, point, progress.solution.iterations + length, tols)
+        running = progress.solution.status == Status.RUNNING
+        return jax.tree.map(
+            lambda new, old: jnp.where(running, new, old), _Progress(z, state, solution), progress
+        )
+
+    def _scan(self, op, z, state, length, residuals):
+        def body(carry, _):
+            z, state = carry
+            z_next, state, fz, point = self.accelerator.step(op, z, state)
+            return (z_next, state), _record(op, z, fz, point, residuals)
+
+        return jax.lax.scan(body, (z, state), length=length)
+
+
+def _segments(accelerator: AbstractAccelerator, start: int, stop: int) -> list[int]:
+    """The ends of the stretches that are scanned in one piece."""
+    return sorted({b for b in accelerator.boundaries if start < b < stop} | {stop})
+
+
+def _record(op, z, fz, point, residuals: bool) -> Trace:
+    if not residuals:
+        return Trace(op.residual(z, fz), None, None, None, None, None, None)
+    kkt = op.program.residuals(point)
+    tau, valid = op.scale(fz)
+    return Trace(
+        op.residual(z, fz), op.residual_normalized(z, fz), kkt.primal, kkt.dual, kkt.gap, tau, valid
+    )
+
+
+def _check_tolerance(tol: float, dtype):
+    smallest = 100 * float(jnp.finfo(dtype).eps)
+    if not tol >= smallest:
+        raise ValueError(f"Solver.solve: tol={tol} is below what {dtype} resolves; use at least {smallest:.1e}.")
+
+
+def _first_solution(program: ConeProgram, tol: float, start: Point | None) -> Solution:
+    """Before the first iteration: solved if `start` is feasible for both cones and its residuals are small."""
+    point = start
+    if point is None:
+        point = Point(jnp.zeros_like(program.c), jnp.zeros_like(program.b), jnp.zeros_like(program.b))
+    residuals = program.residuals(point)
+    outside_s = norm(point.s - program.cone.project(point.s)) / (1 + norm(program.b))
+    outside_y = norm(point.y - program.cone.project_dual(point.y)) / (1 + norm(program.c))
+    solved = (residuals.worst <= tol) & (outside_s <= tol) & (outside_y <= tol) & (start is not None)
+    status = jnp.where(solved, jnp.int32(Status.SOLVED), jnp.int32(Status.RUNNING))
+    return Solution(point, status, jnp.zeros((), jnp.int32), residuals)
+
+
+def _judge(op, fz, point: Point, iterations, tols: tuple[float, float]) -> Solution:
+    tol, certificate_tol = tols
+    program, residuals = op.program, op.program.residuals(point)
+    raw = op.certificate(fz)
+    by, cx = jnp.vdot(program.b, raw.y), jnp.vdot(program.c, raw.x)
+    infeasible = (by < 0) & (norm(program.matrix.rmv(raw.y)) <= -certificate_tol * by)
+    unbounded = (cx < 0) & (norm(program.matrix.mv(raw.x) + raw.s) <= -certificate_tol * cx)
+    solved = op.scale(fz)[1] & (residuals.worst <= tol)
+    cases = [
+        (~jnp.all(jnp.isfinite(fz)), Status.NONFINITE),
+        (solved, Status.SOLVED),
+        (infeasible, Status.INFEASIBLE),
+        (unbounded, Status.UNBOUNDED),
+    ]
+    status = jnp.select([case for case, _ in cases], [jnp.int32(s) for _, s in cases], jnp.int32(Status.RUNNING))
+    nan = jnp.array(jnp.nan, fz.dtype)
+    is_infeasible, is_unbounded = status == Status.INFEASIBLE, status == Status.UNBOUNDED
+    primal_scale = jnp.where(is_infeasible, nan, jnp.where(is_unbounded, -1 / jnp.where(cx < 0, cx, -1), 1))
+    dual_scale = jnp.where(is_unbounded, nan, jnp.where(is_infeasible, -1 / jnp.where(by < 0, by, -1), 1))
+    certificate = is_infeasible | is_unbounded
+    chosen = jax.tree.map(lambda r, p: jnp.where(certificate, r, p), raw, point)
+    final = Point(primal_scale * chosen.x, dual_scale * chosen.y, primal_scale * chosen.s)
+    return Solution(final, status, iterations, residuals)

@@ -1,0 +1,44 @@
+"""The repository's root, files that are either whole or absent, and what identifies their content."""
+
+import hashlib
+import os
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from fpa.study.errors import StudyError
+
+
+def find_root(start: str | Path | None = None) -> Path:
+    """The nearest folder at or above `start` (the current directory) that holds a `pyproject.toml`."""
+    here = Path(start or Path.cwd()).resolve()
+    for folder in (here, *here.parents):
+        if (folder / "pyproject.toml").is_file():
+            return folder
+    raise StudyError(f"{here} is not inside a clone of the repository: no folder at or above it has a pyproject.toml.")
+
+
+@contextmanager
+def atomic(path: Path) -> Iterator[Path]:
+    """A temporary path with the suffix of `path`, which takes its place when the block ends well and else vanishes."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.stem}.{os.getpid()}-{secrets.token_hex(4)}{path.suffix}")
+    try:
+        yield temporary
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write `text` atomically, with the same bytes on every platform."""
+    with atomic(path) as temporary:
+        temporary.write_bytes(text.encode())
+
+
+def sha256(content: bytes | str | Path) -> str:
+    """The hexadecimal digest of bytes, of text, or of a file's content."""
+    if isinstance(content, Path):
+        content = content.read_bytes()
+    return hashlib.sha256(content.encode() if isinstance(content, str) else content).hexdigest()

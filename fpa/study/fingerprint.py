@@ -1,0 +1,91 @@
+"""What identifies code: its syntax, without docstrings, comments and layout.
+
+The digest of some modules covers them and, transitively, every module of the package that they import. It is
+therefore the same after an edit of prose, of formatting, or of a module that they do not reach, and on every
+Python version that parses the code to the same tree.
+"""
+
+import ast
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+from fpa.study.errors import StudyError
+from fpa.study.files import sha256
+
+PACKAGE = Path(__file__).resolve().parents[1]
+
+_DOCUMENTED = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
+
+
+def digest(modules: Iterable[str], package: Path = PACKAGE) -> str:
+    """The sha256 of the code of `modules` (dotted names inside `package`) and of all they import from it."""
+    files = closure(modules, package)
+    return sha256("\n".join(f"{name}: {canonical(_parse(files[name]))}" for name in sorted(files)))
+
+
+def closure(modules: Iterable[str], package: Path = PACKAGE) -> dict[str, Path]:
+    """`modules` and every module of `package` that they import, directly or not, with their files."""
+    found: dict[str, Path] = {}
+    waiting = list(modules)
+    while waiting:
+        name = waiting.pop()
+        if name not in found:
+            found[name] = _file(name, package)
+            waiting += imported(_parse(found[name]), package, name)
+    return found
+
+
+def imported(tree: ast.AST, package: Path = PACKAGE, module: str = "") -> Iterator[str]:
+    """The modules of `package` that `tree`, the code of `module`, imports by name."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names if _exists(alias.name, package))
+        elif isinstance(node, ast.ImportFrom):
+            base = _absolute(node, package, module)
+            yield from (_submodule(base, alias.name, package) for alias in node.names if _exists(base, package))
+
+
+def canonical(node: object) -> str:
+    """A syntax tree as text, without positions, docstrings and the empty fields that differ between Pythons."""
+    if isinstance(node, list):
+        return f"[{','.join(map(canonical, node))}]"
+    if not isinstance(node, ast.AST):
+        return repr(node)
+    fields = dict(ast.iter_fields(node))
+    if isinstance(node, _DOCUMENTED) and ast.get_docstring(node, clean=False) is not None:
+        fields["body"] = node.body[1:]
+    kept = (f"{name}={canonical(value)}" for name, value in fields.items() if value is not None and value != [])
+    return f"{type(node).__name__}({','.join(kept)})"
+
+
+def _parse(file: Path) -> ast.Module:
+    return ast.parse(file.read_text(encoding="utf-8"), filename=str(file))
+
+
+def _candidates(name: str, package: Path) -> tuple[Path, Path]:
+    stem = package.parent.joinpath(*name.split("."))
+    return stem / "__init__.py", stem.with_name(f"{stem.name}.py")
+
+
+def _exists(name: str, package: Path) -> bool:
+    return name.split(".")[0] == package.name and any(file.is_file() for file in _candidates(name, package))
+
+
+def _file(name: str, package: Path) -> Path:
+    if not _exists(name, package):
+        raise StudyError(f"There is no module {name!r} in the package {package.name}.")
+    return next(file for file in _candidates(name, package) if file.is_file())
+
+
+def _submodule(base: str, name: str, package: Path) -> str:
+    return f"{base}.{name}" if _exists(f"{base}.{name}", package) else base
+
+
+def _absolute(node: ast.ImportFrom, package: Path, module: str) -> str:
+    """The absolute name of the module a `from ... import` imports from, which may be written relatively."""
+    if not node.level:
+        return node.module or ""
+    parts = module.split(".")
+    is_package = _file(module, package).name == "__init__.py"
+    parents = parts[: len(parts) + is_package - node.level]
+    return ".".join([*parents, node.module] if node.module else parents)

@@ -1,0 +1,233 @@
+"""Figures of convergence, in one style: the same method has the same colour, dash and place everywhere.
+
+Data travel as tidy frames with the columns `COLUMNS`, one row per method, metric and iteration; pictures are drawn
+from such a frame and from nothing else, so that the CSV beside a picture is what the picture shows.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import matplotlib.pyplot as plt
+import pandas as pd
+import seaborn as sns
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from fpa.study.errors import StudyError
+
+_STATISTICS = ["mean", "std", "geomean", "median", "q10", "q90", "num_valid", "num_instances", "num_models"]
+COLUMNS = ["figure", "panel", "method", "metric", "iteration", *_STATISTICS]
+
+
+@dataclass(frozen=True)
+class Method:
+    """How a method is drawn, and the fixed-point map whose residuals it reports."""
+
+    name: str
+    color: str
+    dashes: tuple[float, ...] = ()
+    map: str = "scs"
+
+
+@dataclass(frozen=True)
+class Metric:
+    """A measured quantity: its name in words and its definition, which has no unit (all are relative)."""
+
+    name: str
+    title: str
+    definition: str
+
+
+METHODS = {
+    method.name: method
+    for method in (
+        Method("SCS", "#555555"),
+        Method("SCS+AA", "#E69F00", (4, 1.5)),
+        Method("SCS tuned", "#009E73", (1, 1), map="tuned"),
+        Method("SCS+Neural", "#0072B2"),
+        Method("SCS+Neural-MLP", "#D55E00"),
+        Method("SCS+Neural-MLP safeguarded", "#CC79A7", (6, 1.5, 1, 1.5)),
+        Method("SCS learned metric", "#56B4E9", (3, 1, 1, 1), map="learned"),
+    )
+}
+
+METRICS = {
+    metric.name: metric
+    for metric in (
+        Metric("fixed_point", "Fixed-point residual", r"$\|u^+ - u\|_2\,/\,R_0$"),
+        Metric(
+            "fixed_point_normalized",
+            r"Fixed-point residual at $\tau = 1$",
+            r"$\|(x,y)^+/\tau^+ - (x,y)/\tau\|_2$",
+        ),
+        Metric("primal", "Primal residual", r"$\|Ax + s - b\|_2\,/\,(1 + \|b\|_2)$"),
+        Metric("dual", "Dual residual", r"$\|A^\mathrm{T}y + c\|_2\,/\,(1 + \|c\|_2)$"),
+        Metric("gap", "Duality gap", r"$|c^\mathrm{T}x + b^\mathrm{T}y|\,/\,(1 + |c^\mathrm{T}x| + |b^\mathrm{T}y|)$"),
+        Metric("tau", r"Scaling $\tau$", r"$\tau$"),
+    )
+}
+
+# Which maps' values of a metric may be compared: a fixed-point residual belongs to the map that is iterated.
+_ALL_MAPS = {method.map for method in METHODS.values()}
+COMPARABLE = {
+    "fixed_point": {"scs"},
+    "fixed_point_normalized": {"scs"},
+    "primal": _ALL_MAPS,
+    "dual": _ALL_MAPS,
+    "gap": _ALL_MAPS,
+    "tau": {"scs"},
+}
+
+
+@dataclass(frozen=True)
+class Band:
+    """A line with a band around it: its names, the line's column, the band's edges."""
+
+    name: str
+    title: str
+    center: str
+    lower: Callable[[pd.DataFrame], pd.Series]
+    upper: Callable[[pd.DataFrame], pd.Series]
+
+
+def _below(frame: pd.DataFrame) -> pd.Series:
+    """Mean minus standard deviation, but at most a decade below the mean, as no log axis shows zero."""
+    return (frame["mean"] - frame["std"]).clip(lower=frame["mean"] / 10)
+
+
+BANDS = {
+    band.name: band
+    for band in (
+        Band("std", r"mean $\pm$ standard deviation", "mean", _below, lambda frame: frame["mean"] + frame["std"]),
+        Band("deciles", "median, 10 % to 90 % quantile", "median", lambda frame: frame["q10"], lambda frame: frame["q90"]),
+    )
+}
+
+
+def style() -> None:
+    """Set the study's look for every figure that follows."""
+    sns.set_theme(context="paper", style="ticks", font="DejaVu Sans", rc=_LOOK)
+
+
+_LOOK = {
+    "axes.grid": True,
+    "axes.spines.right": False,
+    "axes.spines.top": False,
+    "axes.labelsize": 8.5,
+    "axes.titlesize": 9.5,
+    "figure.dpi": 100,
+    "grid.alpha": 0.35,
+    "grid.linewidth": 0.5,
+    "lines.linewidth": 1.6,
+    "mathtext.fontset": "dejavusans",
+    "pdf.fonttype": 42,
+    "xtick.labelsize": 8.5,
+    "ytick.labelsize": 8.5,
+    "ytick.minor.size": 2,
+    "ytick.minor.width": 0.5,
+}
+
+
+def method(name: str) -> Method:
+    """The method called `name`."""
+    return _look_up(name, METHODS, "method")
+
+
+def metric(name: str) -> Metric:
+    """The metric called `name`."""
+    return _look_up(name, METRICS, "metric")
+
+
+def comparable(metric_name: str, method_name: str) -> bool:
+    """Whether a method's values of a metric may stand beside the other methods'."""
+    return method(method_name).map in COMPARABLE[metric(metric_name).name]
+
+
+def curves_frame(figure: str, panel: str, method_name: str, curves: Any) -> pd.DataFrame:
+    """The tidy frame of one method's `Curves` for one panel of one figure."""
+    place = {"figure": figure, "panel": panel, "method": method(method_name).name}
+    return pd.DataFrame([place | record for record in curves.records()])[COLUMNS]
+
+
+def check_schema(frame: pd.DataFrame) -> None:
+    """Refuse a frame that a figure's CSV may not hold."""
+    if list(frame.columns) != COLUMNS:
+        raise StudyError(f"A figure's data have the columns {COLUMNS}, not {list(frame.columns)}.")
+    for name in frame["method"].unique():
+        method(name)
+    for name in frame["metric"].unique():
+        metric(name)
+
+
+def convergence(
+    frame: pd.DataFrame,
+    metrics: Sequence[str] = ("fixed_point", "primal", "dual"),
+    band: str = "std",
+    title: str | None = None,
+) -> Figure:
+    """Residuals over iterations on a log scale: one row per panel of `frame`, one column per metric.
+
+    The line is the mean and the band one standard deviation to either side, or median and deciles with
+    `band="deciles"`. A band's lower edge is drawn at most a decade below its line. Methods that iterate another map are left out where `COMPARABLE` says that their values mean something else.
+    """
+    check_schema(frame)
+    chosen = _look_up(band, BANDS, "band")
+    panels = list(frame["panel"].unique())
+    figure, grid = plt.subplots(*_shape(panels, metrics), figsize=_size(panels, metrics), squeeze=False, layout="constrained")
+    for row, panel in zip(grid, panels, strict=True):
+        for axes, name in zip(row, metrics, strict=True):
+            part = frame[(frame["panel"] == panel) & (frame["metric"] == name)]
+            _draw(axes, part, metric(name), chosen)
+            axes.set_title(metric(name).title if len(panels) == 1 else f"{metric(name).title}, {panel}")
+    _annotate(figure, frame, chosen, title)
+    return figure
+
+
+def _draw(axes: Axes, part: pd.DataFrame, quantity: Metric, band: Band) -> None:
+    drawn = part[[comparable(quantity.name, name) for name in part["method"]]]
+    if drawn.empty:
+        raise StudyError(f"The frame holds nothing to draw for the metric {quantity.name!r}.")
+    axes.set_yscale("log")
+    axes.set_xlabel("iteration (applications of the map)")
+    axes.set_ylabel(quantity.definition)
+    for name, curve in sorted(drawn.groupby("method"), key=lambda item: list(METHODS).index(item[0])):
+        look = method(str(name))
+        dashes = {"linestyle": (0, look.dashes)} if look.dashes else {}
+        axes.plot(curve["iteration"], curve[band.center], label=look.name, color=look.color, **dashes)
+        axes.fill_between(
+            curve["iteration"], band.lower(curve), band.upper(curve), color=look.color, alpha=0.15, linewidth=0
+        )
+    axes.set_xlim(drawn["iteration"].min(), drawn["iteration"].max())
+
+
+def _annotate(figure: Figure, frame: pd.DataFrame, band: Band, title: str | None) -> None:
+    handles = {label: line for axes in figure.axes for line, label in zip(*axes.get_legend_handles_labels(), strict=True)}
+    names = [name for name in METHODS if name in handles]
+    figure.legend([handles[name] for name in names], names, loc="outside lower center", ncols=len(names), frameon=False)
+    figure.suptitle(" – ".join(filter(None, (title, f"{band.title} over {_counts(frame)}"))), fontsize=10)
+
+
+def _counts(frame: pd.DataFrame) -> str:
+    instances = _range(frame["num_instances"])
+    models = "" if frame["num_models"].max() <= 1 else f" and {_range(frame['num_models'])} models"
+    return f"{instances} instances{models}"
+
+
+def _range(counts: pd.Series) -> str:
+    low, high = int(counts.min()), int(counts.max())
+    return str(low) if low == high else f"{low} to {high}"
+
+
+def _shape(panels: Sequence[str], metrics: Sequence[str]) -> tuple[int, int]:
+    return len(panels), len(metrics)
+
+
+def _size(panels: Sequence[str], metrics: Sequence[str]) -> tuple[float, float]:
+    return 3.4 * len(metrics), 2.6 * len(panels) + 0.7
+
+
+def _look_up(name: str, table: dict[str, Any], what: str) -> Any:
+    if name not in table:
+        raise StudyError(f"There is no {what} {name!r}; there are: {', '.join(table)}.")
+    return table[name]

@@ -1,0 +1,174 @@
+"""Running the study: notebooks to products, each run whole or not at all, and never twice for nothing.
+
+A notebook writes into a staging folder, from which its products move to `figures/<profile>/` once it has ended well
+and has made what `runs.yaml` says. After every run the manifest and the claims follow from what is there, so that an
+interruption anywhere leaves a consistent state, from which the next call goes on.
+"""
+
+import json
+import os
+import shutil
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from fpa.study import claims, manifest, runs
+from fpa.study.errors import RunFailed
+from fpa.study.execute import execute
+from fpa.study.files import atomic, write_text
+from fpa.study.runs import Spec
+from fpa.study.state import Study, finished, make_key
+from fpa.study.store import LEDGER
+
+
+def run(study: Study, names: Sequence[str] = (), fresh: bool = False) -> list[str]:
+    """Bring the runs `names` (all, if none is given) and what they need up to date; returns those that failed.
+
+    With `fresh` nothing counts as finished, and stored results from before this call count as absent.
+    """
+    selected = runs.select(study.specs, names)
+    for spec in selected:
+        runs.check_parameters(spec, study.profile, study.root)
+    environment = {"FPA_PROGRESS": _terminal(), "FPA_FRESH": str(time.time() if fresh else 0)}
+    failed: list[str] = []
+    for done, spec in enumerate(selected):
+        entry = None if fresh else finished(study, spec)
+        if set(spec.needs) & set(failed):
+            failed.append(spec.name)
+            _say(spec, "not run, because it needs a run that failed")
+        elif entry is not None:
+            publish(study, spec, entry)
+            _say(spec, "up to date")
+        else:
+            _say(spec, f"run {done + 1} of {len(selected)}{_time_left(study, selected[done:])}")
+            failed += _attempt(study, spec, environment)
+    return failed
+
+
+def publish(study: Study, spec: Spec, entry: Mapping[str, Any]) -> None:
+    """Record a finished run, whose products are in place, and let manifest and claims follow."""
+    before = manifest.read(study.folder)
+    after = {name: kept for name, kept in before.items() if name in study.specs} | {spec.name: entry}
+    write_text(study.record(spec), manifest.to_json(entry))
+    manifest.write(study.folder, after)
+    for product in _products(before) - _products(after):
+        (study.folder / product).unlink(missing_ok=True)
+    claims.write(study.folder)
+
+
+def _attempt(study: Study, spec: Spec, environment: Mapping[str, str]) -> list[str]:
+    """Do a run and publish it; the run's name if it failed."""
+    begun = {"key": make_key(study, spec), "started": _now(), **manifest.origin(study.root)}
+    start = time.monotonic()
+    try:
+        with _staging(study) as staging:
+            made = _execute(study, spec, environment, staging)
+            for product in made["products"]:
+                _copy(staging / "products" / product, study.folder / product)
+    except RunFailed as error:
+        _say(spec, f"failed: {error}")
+        return [spec.name]
+    entry = {**begun, **made, "wall_s": round(time.monotonic() - start, 1)}
+    publish(study, spec, entry)
+    _say(spec, f"done in {entry['wall_s']} s")
+    return []
+
+
+def _execute(study: Study, spec: Spec, environment: Mapping[str, str], staging: Path) -> dict[str, Any]:
+    """Execute a run's notebook in `staging`; returns what it did, for the manifest."""
+    output = staging / "products"
+    copy = staging / f"{spec.name}.ipynb"
+    output.mkdir()
+    parameters = study.parameters(spec)
+    try:
+        execute(study.notebook(spec), copy, parameters, {**environment, "FPA_OUTPUT": str(output)})
+    except RunFailed as error:
+        raise RunFailed(f"{error}{_keep(study, copy)}") from error
+    ledger = _read_ledger(output / LEDGER)
+    _check_made(spec, _files(output))
+    _copy(copy, output / "executed" / copy.name)
+    products = manifest.digests(output, _files(output))
+    return {"notebook": spec.notebook, "parameters": parameters, "products": products, **_history(spec, ledger)}
+
+
+def _history(spec: Spec, ledger: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """What a notebook recorded: its device, and the stored results it used, which are also told."""
+    (session,) = [entry for entry in ledger if "device" in entry][-1:] or [{"device": None, "threads": None}]
+    used = [entry for entry in ledger if "key" in entry]
+    for entry in used:
+        _say(spec, f"store: {'hit' if entry['hit'] else 'miss'} {entry['name']} {entry['key'][:12]}")
+    return {**session, "store": used}
+
+
+def _check_made(spec: Spec, made: Sequence[str]) -> None:
+    absent = sorted(set(spec.makes) - set(made))
+    surplus = sorted(set(made) - set(spec.makes))
+    if absent:
+        raise RunFailed(f"it did not make {', '.join(absent)}, which runs.yaml lists")
+    if surplus:
+        raise RunFailed(f"it made {', '.join(surplus)}, which runs.yaml does not list")
+
+
+def _read_ledger(file: Path) -> list[dict[str, Any]]:
+    """The entries of a run's ledger, which is then removed: it is no product."""
+    lines = file.read_text().splitlines() if file.is_file() else []
+    file.unlink(missing_ok=True)
+    return [json.loads(line) for line in lines]
+
+
+@contextmanager
+def _staging(study: Study) -> Iterator[Path]:
+    parent = study.root / ".store" / "staging"
+    parent.mkdir(parents=True, exist_ok=True)
+    folder = Path(tempfile.mkdtemp(dir=parent))
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _keep(study: Study, copy: Path) -> str:
+    """Keep the copy of a notebook that failed, if there is one, and say where."""
+    kept = study.root / ".store" / "failed" / study.profile / copy.name
+    if not copy.is_file():
+        return ""
+    _copy(copy, kept)
+    return f" (see {kept.relative_to(study.root)})"
+
+
+def _copy(source: Path, target: Path) -> None:
+    with atomic(target) as temporary:
+        shutil.copyfile(source, temporary)
+
+
+def _files(folder: Path) -> list[str]:
+    return sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
+
+
+def _products(entries: Mapping[str, Any]) -> set[str]:
+    return {product for entry in entries.values() for product in entry["products"]}
+
+
+def _time_left(study: Study, remaining: Sequence[Spec]) -> str:
+    """How long the remaining runs took last time, where that is known."""
+    entries = manifest.read(study.folder)
+    known = [entries[spec.name]["wall_s"] for spec in remaining if spec.name in entries]
+    return f", about {sum(known):.0f} s left" if known else ""
+
+
+def _terminal() -> str:
+    """The terminal this process reports to, or `off`."""
+    return os.ttyname(sys.stderr.fileno()) if sys.stderr.isatty() else "off"
+
+
+def _say(spec: Spec, line: str) -> None:
+    print(f"{spec.name}: {line}", flush=True)
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")

@@ -1,0 +1,106 @@
+"""The list of runs, `notebooks/runs.yaml`: which notebook is run how, what it needs and what it makes.
+
+    02_recurrent_lasso:
+      notebook: 02_recurrent.ipynb
+      needs: []                            # earlier runs whose data it reads
+      makes: [02_recurrent_lasso.png, 02_recurrent_lasso.pdf, data/02_recurrent_lasso.csv]
+      parameters:
+        every: {problem: lasso, seed: 0}   # the same in every profile
+        smoke: {num_instances: 32}
+        laptop: {num_instances: 512}
+        paper: {num_instances: 512}
+
+The parameters `run` and `profile` are the run's name and the profile's, and are not written here.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from fpa.study.errors import StudyError
+from fpa.study.notebooks import literals
+from fpa.study.profiles import PROFILES
+
+_FIELDS = {"notebook", "needs", "makes", "parameters"}
+
+
+@dataclass(frozen=True)
+class Spec:
+    """One run: a notebook, its parameters in every profile, the runs it needs, the files it makes."""
+
+    name: str
+    notebook: str
+    needs: tuple[str, ...]
+    makes: tuple[str, ...]
+    parameters: Mapping[str, Mapping[str, Any]]
+
+    def values(self, profile: str) -> dict[str, Any]:
+        """The run's parameters in `profile`, without `run` and `profile`."""
+        return {**self.parameters.get("every", {}), **self.parameters.get(profile, {})}
+
+
+def load(root: Path) -> dict[str, Spec]:
+    """All runs, in the order of the file, which is an order in which they can be run."""
+    file = root / "notebooks" / "runs.yaml"
+    if not file.is_file():
+        raise StudyError(f"There is no {file}, the list of runs.")
+    specs: dict[str, Spec] = {}
+    for name, fields in _mapping(_parse(file), "The list of runs").items():
+        specs[name] = _spec(name, _mapping(fields, f"In runs.yaml, run {name}"), earlier=set(specs))
+    return specs
+
+
+def select(specs: Mapping[str, Spec], names: Iterable[str]) -> list[Spec]:
+    """The runs called `names` (all, if none is given) and the ones they need, in the order of the file."""
+    wanted = set(names) or set(specs)
+    _refuse(wanted - set(specs), f"There is no run {{}}; the runs are {', '.join(specs)}.")
+    for name in reversed(specs):
+        wanted |= set(specs[name].needs) if name in wanted else set()
+    return [spec for name, spec in specs.items() if name in wanted]
+
+
+def check_parameters(spec: Spec, profile: str, root: Path) -> None:
+    """Refuse a run whose parameters are not those that its notebook defines, with values of the same kind."""
+    given = {"run": spec.name, "profile": profile, **spec.values(profile)}
+    defined = literals(root / "notebooks" / spec.notebook)
+    where = f"run {spec.name} in profile {profile}"
+    _refuse(set(given) - set(defined), f"The {where} sets {{}}, which {spec.notebook} does not define as a parameter.")
+    _refuse(set(defined) - set(given), f"The {where} sets no value for {{}}, a parameter of {spec.notebook}.")
+    for name, value in given.items():
+        if not _same_kind(value, defined[name]):
+            raise StudyError(f"The {where} sets {name} to {value!r}, but {spec.notebook} has {defined[name]!r} there.")
+
+
+def _spec(name: str, fields: Mapping[str, Any], earlier: set[str]) -> Spec:
+    _refuse(_FIELDS - set(fields), f"In runs.yaml, run {name} lacks the field {{}}.")
+    _refuse(set(fields) - _FIELDS, f"In runs.yaml, run {name} has the unknown field {{}}.")
+    parameters = _mapping(fields["parameters"], f"In runs.yaml, the field parameters of run {name}")
+    parameters = {key: _mapping(value, f"In runs.yaml, {key} of run {name}") for key, value in parameters.items()}
+    _refuse(set(parameters) - {"every", *PROFILES}, f"In runs.yaml, run {name} gives parameters for no profile: {{}}.")
+    _refuse(set(fields["needs"]) - earlier, f"In runs.yaml, run {name} needs {{}}, which is no earlier run.")
+    return Spec(name, fields["notebook"], tuple(fields["needs"]), tuple(fields["makes"]), parameters)
+
+
+def _parse(file: Path) -> Any:
+    try:
+        return yaml.safe_load(file.read_text(encoding="utf-8"))
+    except yaml.YAMLError as error:
+        raise StudyError(f"{file} is not YAML: {' '.join(str(error).split())}.") from None
+
+
+def _mapping(value: Any, what: str) -> Mapping[str, Any]:
+    if not isinstance(value, Mapping):
+        raise StudyError(f"{what} is {value!r} where names and values were expected.")
+    return value
+
+
+def _refuse(culprits: set[str], sentence: str) -> None:
+    if culprits:
+        raise StudyError(sentence.format(", ".join(sorted(map(repr, culprits)))))
+
+
+def _same_kind(value: Any, default: Any) -> bool:
+    return type(value) is type(default) or (type(value) is int and type(default) is float)

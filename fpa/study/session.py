@@ -1,0 +1,115 @@
+"""What a notebook starts with.
+
+The cell tagged `parameters` holds literals, the values of the profile `smoke`; the next one begins the run:
+
+    profile = "smoke"                  # "laptop" and "paper" for the sizes in runs.yaml
+    run = "02_recurrent_lasso"
+    problem = "lasso"
+    num_instances = 32
+
+    from fpa import study
+    here = study.begin(run, profile, globals())
+
+One rule decides a parameter's value: **a literal that you change stands; one that you leave follows `run` and
+`profile`** to the value in `notebooks/runs.yaml`. So writing `profile = "laptop"` in the first cell is all it takes to
+run the laptop's sizes, `run = "02_recurrent_kalman"` turns to the other problem, and `num_instances = 100` beside
+them is respected. (The runner injects all values, which are those of `runs.yaml`; the rule then changes nothing.)
+After `begin` the plain names `problem`, `num_instances`, ... hold the values in effect, which it also prints.
+
+A run writes its products through `here`: `here.save(figure, frame)` and `here.table(name, frame)`; `here.data(run)`
+reads what an earlier run has made. Products go to `figures/<profile>/`, or into the folder named by `FPA_OUTPUT`,
+through which the runner keeps them aside until the notebook has ended well.
+"""
+
+import os
+from collections.abc import Mapping, MutableMapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import jax
+import pandas as pd
+from matplotlib.figure import Figure
+
+from fpa.study import plotting, profiles, runs
+from fpa.study.errors import StudyError
+from fpa.study.files import atomic, find_root
+from fpa.study.store import record
+
+_PNG = {"format": "png", "dpi": 160, "metadata": {"Software": None}}
+_PDF = {"format": "pdf", "metadata": {"Creator": None, "Producer": None, "CreationDate": None}}
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run under way: its parameters, and where its products go."""
+
+    name: str
+    profile: str
+    parameters: Mapping[str, Any]
+    needs: tuple[str, ...]
+    published: Path
+    output: Path
+
+    def save(self, figure: Figure, *frames: pd.DataFrame, suffix: str = "") -> None:
+        """Write the picture `<run><suffix>.png` and `.pdf`, and its data, `data/<run><suffix>.csv`."""
+        frame = pd.concat(frames, ignore_index=True)
+        plotting.check_schema(frame)
+        name = f"{self.name}{suffix}"
+        for options in (_PNG, _PDF):
+            with atomic(self.output / f"{name}.{options['format']}") as temporary:
+                figure.savefig(temporary, **options)
+        _write_csv(frame, self.output / "data" / f"{name}.csv")
+
+    def table(self, name: str, frame: pd.DataFrame) -> None:
+        """Write `tables/<name>.csv`."""
+        _write_csv(frame, self.output / "tables" / f"{name}.csv")
+
+    def data(self, run: str, suffix: str = "") -> pd.DataFrame:
+        """The data of an earlier run's figure; the run has to be among this run's `needs`."""
+        if run not in self.needs:
+            raise StudyError(f"The run {self.name} reads the data of {run}, which runs.yaml does not list in its needs.")
+        path = self.published / "data" / f"{run}{suffix}.csv"
+        if not path.is_file():
+            raise StudyError(f"The run {self.name} needs {path}, which the run {run} has not made yet.")
+        return pd.read_csv(path)
+
+
+def begin(run: str, profile: str = "smoke", namespace: MutableMapping[str, Any] | None = None) -> Run:
+    """Begin a run: double precision, the study's look, and the parameters in effect, set in `namespace` too."""
+    root = find_root()
+    specs = runs.load(root)
+    (spec,) = (spec for spec in runs.select(specs, [run]) if spec.name == run)
+    published = root / "figures" / profiles.get(profile).name
+    jax.config.update("jax_enable_x64", True)
+    plotting.style()
+    parameters = _in_effect(spec, profile, specs, namespace)
+    print(f"{run}, profile {profile}: {', '.join(f'{name} = {value!r}' for name, value in parameters.items())}")
+    record({"device": jax.devices()[0].device_kind, "threads": num_threads()}, f"on {jax.devices()[0].device_kind}")
+    return Run(run, profile, parameters, spec.needs, published, Path(os.environ.get("FPA_OUTPUT", published)))
+
+
+def num_threads() -> int:
+    """The number of processors this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _in_effect(
+    spec: runs.Spec, profile: str, specs: Mapping[str, runs.Spec], namespace: MutableMapping[str, Any] | None
+) -> dict[str, Any]:
+    """The parameters by the rule in this module's docstring."""
+    values = spec.values(profile)
+    namespace = dict(values) if namespace is None else namespace
+    defaults = next(other for other in specs.values() if other.notebook == spec.notebook).values("smoke")
+    absent = [name for name in values if name not in namespace]
+    if absent:
+        raise StudyError(f"The notebook {spec.notebook} does not define {', '.join(absent)}, set by the run {spec.name}.")
+    untouched = {name for name in values if namespace[name] == defaults.get(name)}
+    parameters = {name: value if name in untouched else namespace[name] for name, value in values.items()}
+    namespace.update(parameters)
+    return parameters
+
+
+def _write_csv(frame: pd.DataFrame, path: Path) -> None:
+    with atomic(path) as temporary:
+        frame.to_csv(temporary, index=False, lineterminator="\n", float_format="%.8g")

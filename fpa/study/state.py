@@ -1,0 +1,77 @@
+"""Which runs have been done: keys, records of finished runs, and whether their products still stand.
+
+A run's key covers its notebook, its parameters, the code it imports, the lock file and the data it reads. A finished
+run leaves the entry that also stands in the manifest, with that key and the digests of its products, in
+`.store/runs/<profile>/<run>.json`; while both still hold, the run is up to date.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from fpa.study import fingerprint, manifest, notebooks, profiles, runs
+from fpa.study.files import sha256
+
+
+@dataclass(frozen=True)
+class Study:
+    """The runs of a clone at one profile."""
+
+    root: Path
+    profile: str
+    specs: Mapping[str, runs.Spec]
+
+    @property
+    def folder(self) -> Path:
+        """Where products go."""
+        return self.root / "figures" / self.profile
+
+    def notebook(self, spec: runs.Spec) -> Path:
+        """The notebook of a run."""
+        return self.root / "notebooks" / spec.notebook
+
+    def parameters(self, spec: runs.Spec) -> dict[str, Any]:
+        """All parameters that a run's notebook is given."""
+        return {"run": spec.name, "profile": self.profile, **spec.values(self.profile)}
+
+    def record(self, spec: runs.Spec) -> Path:
+        """Where a finished run is recorded."""
+        return self.root / ".store" / "runs" / self.profile / f"{spec.name}.json"
+
+
+def load(root: Path, profile: str) -> Study:
+    """The study of the clone at `root` at a profile."""
+    return Study(root, profiles.get(profile).name, runs.load(root))
+
+
+def make_key(study: Study, spec: runs.Spec) -> str:
+    """The sha256 of everything a run's products follow from."""
+    notebook = study.notebook(spec)
+    read = [product for name in spec.needs for product in study.specs[name].makes if product.endswith(".csv")]
+    identity = {
+        "notebook": notebooks.cells(notebook),
+        "parameters": study.parameters(spec),
+        "makes": spec.makes,
+        "code": fingerprint.digest(notebooks.imported(notebook)),
+        "lock": manifest.digests(study.root, ["requirements.lock"]),
+        "data": manifest.digests(study.folder, read),
+    }
+    return sha256(json.dumps(identity, sort_keys=True))
+
+
+def finished(study: Study, spec: runs.Spec) -> dict[str, Any] | None:
+    """The entry of a run that is up to date; None if the run has to be done."""
+    file = study.record(spec)
+    entry = json.loads(file.read_text()) if file.is_file() else None
+    return entry if entry and not differences(study, spec, entry) else None
+
+
+def differences(study: Study, spec: runs.Spec, entry: Mapping[str, Any]) -> list[str]:
+    """What no longer agrees with an entry of the manifest."""
+    current = manifest.digests(study.folder, entry["products"])
+    gone = [f"{product} is missing" for product in entry["products"] if product not in current]
+    changed = [f"{product} has changed" for product in current if current[product] != entry["products"][product]]
+    stale = ["its code, notebook, parameters or data have changed since"] if entry["key"] != make_key(study, spec) else []
+    return [*gone, *changed, *stale]
