@@ -32,6 +32,11 @@ class AbstractCone(eqx.Module):
     def project_dual(self, v: Float[Array, " dim"]) -> Float[Array, " dim"]:
         """Euclidean projection of `v` on the dual cone, `v + project(-v)` by Moreau's theorem."""
 
+    @property
+    @abstractmethod
+    def equalities(self) -> np.ndarray:
+        """Which of the `dim` entries belong to a zero cone, a Boolean array."""
+
     @abstractmethod
     def average(self, scaling: Float[Array, " dim"]) -> Float[Array, " dim"]:
         """The nearest diagonal scaling that maps the cone to itself: averaged where the cone couples entries."""
@@ -55,6 +60,10 @@ class Zero(AbstractCone):
     def dim(self) -> int:
         return self.size
 
+    @property
+    def equalities(self):
+        return np.ones(self.dim, bool)
+
     def project(self, v):
         return jnp.zeros_like(v)
 
@@ -77,6 +86,10 @@ class NonNegative(AbstractCone):
     def dim(self) -> int:
         return self.size
 
+    @property
+    def equalities(self):
+        return np.zeros(self.dim, bool)
+
     def project(self, v):
         return jnp.where(v > 0, v, 0)
 
@@ -98,6 +111,10 @@ class SecondOrder(AbstractCone):
     @property
     def dim(self) -> int:
         return self.size
+
+    @property
+    def equalities(self):
+        return np.zeros(self.dim, bool)
 
     def project(self, v):
         t, x = v[0], v[1:]
@@ -130,6 +147,10 @@ class PositiveSemidefinite(AbstractCone):
     @property
     def dim(self) -> int:
         return self.order * (self.order + 1) // 2
+
+    @property
+    def equalities(self):
+        return np.zeros(self.dim, bool)
 
     def project(self, v):
         return matrix_to_svec(_project_psd(svec_to_matrix(v, self.order)))
@@ -193,6 +214,10 @@ class Product(AbstractCone):
     @property
     def dim(self) -> int:
         return sum(cone.dim for cone in self.cones)
+
+    @property
+    def equalities(self):
+        return np.concatenate([np.zeros(0, bool), *(cone.equalities for cone in self.cones)])
 
     def project(self, v):
         return self._blockwise(lambda cone: cone.project, v)

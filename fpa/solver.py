@@ -101,6 +101,7 @@ class Solver(eqx.Module):
             start = end
         return z, state, jax.tree.map(lambda *parts: jnp.concatenate(parts), *traces)
 
+    @eqx.filter_jit
     def trace(
         self, program: ConeProgram, num_steps: int, start: Point | None = None, residuals: bool = True
     ) -> Trace:
@@ -116,6 +117,7 @@ class Solver(eqx.Module):
         cold = op.initial()
         return trace.relative_to(op.residual(cold, op(cold)[0]))
 
+    @eqx.filter_jit
     def solve(
         self,
         program: ConeProgram,
@@ -170,12 +172,11 @@ class Solver(eqx.Module):
         """`length` iterations, the last one judged; a finished instance stays as it is."""
 
         def body(carry, _):
-            z, state = carry
-            z, state, fz, point = self.accelerator.step(op, z, state)
-            return (z, state), (fz, point)
+            z, state, _, _ = carry
+            return self.accelerator.step(op, z, state), None
 
-        (z, state), _ = jax.lax.scan(body, (progress.z, progress.state), length=length - 1)
-        (z, state), (fz, point) = body((z, state), None)
+        carry = (progress.z, progress.state, progress.z, progress.solution.point)
+        (z, state, fz, point), _ = jax.lax.scan(body, carry, length=length)
         solution = _judge(op, fz, point, progress.solution.iterations + length, tols)
         running = progress.solution.status == Status.RUNNING
         return jax.tree.map(

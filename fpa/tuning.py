@@ -1,8 +1,5 @@
 """The best static scalars of the SCS map for a family: the honest baseline for everything learned."""
 
-from collections.abc import Sequence
-from itertools import product
-
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -14,9 +11,12 @@ from fpa.distributions import AbstractDistribution, sample_batch
 from fpa.maps import SCS
 from fpa.solver import Solver
 
-SCALES = tuple(float(s) for s in np.logspace(-2, 2, 9))
-RHOS = (1e-6, 1e-4, 1e-3, 1e-2, 1e-1)
-RELAXATIONS = (1.0, 1.5, 1.8)
+CANDIDATES: dict[str, tuple[float, ...]] = {
+    "zero_scale": (1.0, 10.0, 100.0, 1000.0),
+    "scale": tuple(float(scale) for scale in np.logspace(-2, 2, 13)),
+    "relaxation": (1.0, 1.25, 1.5, 1.7, 1.8, 1.9),
+    "rho_x": (1e-6, 1e-4, 1e-3, 1e-2, 1e-1, 1.0),
+}
 
 
 def tune(
@@ -25,40 +25,45 @@ def tune(
     key: PRNGKeyArray,
     num_instances: int = 16,
     num_steps: int = 100,
-    scales: Sequence[float] = SCALES,
-    rhos: Sequence[float] = RHOS,
-    relaxations: Sequence[float] = RELAXATIONS,
+    candidates: dict[str, tuple[float, ...]] = CANDIDATES,
+    sweeps: int = 3,
 ) -> SCS:
-    """`splitting` with the scale, rho_x and relaxation that serve the family best, by exhaustive search.
+    """`splitting` with the scalars that serve the family best, found by coordinate search over `candidates`.
 
     The score of a setting is the worst of the primal and dual residuals and the gap, as a geometric mean over the
     sampled instances and iterations 1 to `num_steps`: the area under the convergence curve on a logarithmic axis.
-    Draw `key` from the role "tune"; test instances must not decide.
+    The result never scores worse than `splitting`. Draw `key` from the role "tune"; test instances must not decide.
+
+    Raises ValueError for a candidate name that is not a scalar of the splitting.
     """
+    names = tuple(candidates)
+    for name in names:
+        if not hasattr(splitting, name):
+            raise ValueError(f"tune: the splitting has no scalar {name!r}.")
     batch = sample_batch(distribution, key, num_instances)
-    settings = list(product(scales, rhos, relaxations))
-    groups = [settings[i : i + len(relaxations)] for i in range(0, len(settings), len(relaxations))]
-    scores = []
-    for group in progress(groups, total=len(groups), desc="tune"):
-        scores.append(np.asarray(_scores(splitting, distribution, batch, jnp.asarray(group), num_steps)))
-    scale, rho_x, relaxation = settings[int(np.argmin(np.concatenate(scores)))]
-    return with_scalars(splitting, (scale, rho_x, relaxation))
+    scores: dict[tuple[float, ...], float] = {}
+
+    def score(setting: tuple[float, ...]) -> float:
+        if setting not in scores:
+            scores[setting] = float(_score(splitting, names, jnp.asarray(setting), distribution, batch, num_steps))
+        return scores[setting]
+
+    best = tuple(float(getattr(splitting, name)) for name in names)
+    rounds = [(i, value) for _ in range(sweeps) for i, name in enumerate(names) for value in candidates[name]]
+    for i, value in progress(rounds, total=len(rounds), desc="tune"):
+        best = min(best, (*best[:i], value, *best[i + 1 :]), key=score)
+    return _with_scalars(splitting, names, best)
 
 
-def with_scalars(splitting: SCS, scalars) -> SCS:
-    """`splitting` with other values of (scale, rho_x, relaxation)."""
-    return eqx.tree_at(lambda s: (s.scale, s.rho_x, s.relaxation), splitting, tuple(scalars))
+def _with_scalars(splitting: SCS, names: tuple[str, ...], values) -> SCS:
+    return eqx.tree_at(lambda s: [getattr(s, name) for name in names], splitting, list(values))
 
 
 @eqx.filter_jit
-def _scores(splitting, distribution, batch, settings: Float[Array, "k 3"], num_steps: int) -> Float[Array, " k"]:
-    """The mean logarithm of the worst residual, for each setting; infinite where anything is not finite."""
-
-    def score(setting):
-        solver = Solver(with_scalars(splitting, setting))
-        trace = jax.vmap(lambda parameters: solver.trace(distribution.program(parameters), num_steps))(batch)
-        worst = jnp.maximum(jnp.maximum(trace.primal, trace.dual), trace.gap)
-        mean = jnp.mean(jnp.log(jnp.maximum(worst, jnp.finfo(worst.dtype).tiny)))
-        return jnp.where(jnp.isfinite(mean), mean, jnp.inf)
-
-    return jax.lax.map(score, settings)
+def _score(splitting, names, setting: Float[Array, " k"], distribution, batch, num_steps: int) -> Float[Array, ""]:
+    """The mean logarithm of the worst residual; infinite where anything is not finite."""
+    solver = Solver(_with_scalars(splitting, names, setting))
+    trace = jax.vmap(lambda parameters: solver.trace(distribution.program(parameters), num_steps))(batch)
+    worst = jnp.maximum(jnp.maximum(trace.primal, trace.dual), trace.gap)
+    mean = jnp.mean(jnp.log(jnp.maximum(worst, jnp.finfo(worst.dtype).tiny)))
+    return jnp.where(jnp.isfinite(mean), mean, jnp.inf)

@@ -15,23 +15,25 @@ _EQUILIBRATION_PASSES = 10
 class SCS(AbstractSplitting):
     """The splitting of O'Donoghue et al. (2016), equations (4)-(6) of the main paper, in the metric R.
 
-    With R = diag(rho_x I, I / scale, 1) and relaxation a, one application to z = (u; v) is
+    With R = diag(rho_x I, R_y, 1) and relaxation a, one application to z = (u; v) is
 
         u~ = (R + Q)^-1 (R u + v),      u_a = a u~ + (1 - a) u,
         u+ = Pi_C(u_a - R^-1 v),        v+ = v + R (u+ - u_a).
 
-    R = I and a = 1 give (4)-(6) to the letter; the defaults are those of SCS 2, which reproduce the paper's curves.
-    R is constant within every cone, so Pi_C is the Euclidean projection. Data are equilibrated first; without
+    R_y is 1 / scale, and 1 / (scale zero_scale) on the rows of zero cones (SCS 3 has zero_scale = 1000). R = I and
+    a = 1 give (4)-(6) to the letter; the defaults are those of SCS 2, which reproduce the paper's curves. R is
+    constant within every cone, so Pi_C is the Euclidean projection. Data are equilibrated first; without
     equilibration tau can stay 0 for many iterations.
     """
 
     relaxation: float | Float[Array, ""] = 1.5
     rho_x: float | Float[Array, ""] = 1e-3
     scale: float | Float[Array, ""] = 1.0
+    zero_scale: float | Float[Array, ""] = 1.0
     equilibrate: bool = eqx.field(static=True, default=True)
 
     def __check_init__(self):
-        for name in ("rho_x", "scale"):
+        for name in ("rho_x", "scale", "zero_scale"):
             value = getattr(self, name)
             if isinstance(value, int | float) and not 0 < value < float("inf"):
                 raise ValueError(f"SCS: {name} must be positive and finite, got {value}.")
@@ -42,7 +44,8 @@ class SCS(AbstractSplitting):
         scaled = equilibrate(program, _EQUILIBRATION_PASSES if self.equilibrate else 0)
         dtype = program.b.dtype
         rho_x = jnp.asarray(self.rho_x, dtype)
-        system = LinearSystem(scaled.A, rho_x, jnp.broadcast_to(1 / jnp.asarray(self.scale, dtype), program.b.shape))
+        zero_scale = jnp.where(program.cone.equalities, jnp.asarray(self.zero_scale, dtype), 1)
+        system = LinearSystem(scaled.A, rho_x, 1 / (jnp.asarray(self.scale, dtype) * zero_scale))
         px, py = system.solve(scaled.c, scaled.b)
         return SCSMap(
             program=program,

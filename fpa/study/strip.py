@@ -23,12 +23,12 @@ METADATA = {
 
 def strip(text: str) -> str:
     """The source of a notebook from its file's text."""
-    notebook = nbformat.reads(text, as_version=4)
+    notebook = nbformat.v4.reads(text)
     notebook.metadata, notebook.nbformat_minor = nbformat.from_dict(METADATA), 5
     for index, cell in enumerate(notebook.cells):
         cell.setdefault("id", f"cell-{index}")
         _strip_cell(cell)
-    return nbformat.writes(notebook) + "\n"
+    return nbformat.v4.writes(notebook) + "\n"
 
 
 def _strip_cell(cell: NotebookNode) -> None:
