@@ -1,4 +1,4 @@
-# One command each; `make` alone lists them. Every target first builds .venv if it is missing or out of date.
+# `make` alone lists the commands. Those that run code first build .venv if it is missing or out of date.
 PROFILE = laptop
 RUN =
 FRESH =
@@ -34,7 +34,7 @@ format: $(READY) ## rewrite code and notebooks as lint wants them
 	$(VENV) fpa.study.strip notebooks/*.ipynb
 
 bench: $(READY) ## measure the batched map against the C solvers
-	$(STUDY) bench
+	$(STUDY) bench --profile $(PROFILE)
 
 lab: $(READY) ## open the notebooks in JupyterLab
 	$(VENV) jupyterlab notebooks
@@ -57,7 +57,7 @@ help: ## list the targets
 
 # Without the stamp .venv is missing or half-installed and is built from nothing; with it, it is brought up to date.
 $(READY): requirements.lock pyproject.toml
-	@$(or $(PYTHON),false) -c '$(SUPPORTED)' || { echo "fpa needs Python 3.11 or later; name one: make PYTHON=/path/to/python3.11 $(MAKECMDGOALS)" >&2; exit 1; }
+	@$(or $(PYTHON),false) -c '$(SUPPORTED)' 2>/dev/null || { echo "fpa needs Python 3.11 or later; name one: make PYTHON=/path/to/python3.11 $(MAKECMDGOALS)" >&2; exit 1; }
 	@echo "Installing the packages of requirements.lock into .venv, which takes a minute or two."
 	test -f $@ || $(PYTHON) -m venv --clear .venv
 	rm -f $@

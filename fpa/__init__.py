@@ -1,4 +1,8 @@
-"""A solver is a splitting (which fixed-point map does this problem become?) and an accelerator (how is it iterated?)."""
+"""Learned acceleration of fixed-point solvers for families of cone programs.
+
+A solver is a splitting (which fixed-point map does this problem become?) and an accelerator (how is that map
+iterated?); both are Equinox modules.
+"""
 
 from fpa.accelerators import AbstractAccelerator as AbstractAccelerator
 from fpa.accelerators import AbstractMixing as AbstractMixing

@@ -6,12 +6,13 @@ that affine map once; afterwards CVXPY is never called again, and `jit`, `vmap` 
 
 import math
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import equinox as eqx
-import jax
 import jax.numpy as jnp
 import numpy as np
 import scipy.sparse as sp
+from jax.typing import ArrayLike
 from jaxtyping import Array, Float, Int
 
 from fpa.cones import AbstractCone, NonNegative, PositiveSemidefinite, Product, SecondOrder, Zero
@@ -33,7 +34,7 @@ class _Affine(eqx.Module):
     positions: Int[Array, "rows width"]
     coefficients: Float[Array, "rows width"]
 
-    def __init__(self, tensor: sp.csr_matrix, base: np.ndarray):
+    def __init__(self, tensor: sp.csr_array, base: np.ndarray):
         lengths = np.diff(tensor.indptr)
         varying = np.flatnonzero(lengths)
         width = int(lengths.max(initial=0))
@@ -81,7 +82,7 @@ class Canonical(eqx.Module):
     sparsity: Sparsity | None
     variables: dict[str, _Recovery]
 
-    def __call__(self, parameters: Mapping[str, Array], context: Array | None = None) -> ConeProgram:
+    def __call__(self, parameters: Mapping[str, ArrayLike], context: Array | None = None) -> ConeProgram:
         """The program for `parameters`, a value for each varying Parameter by name.
 
         `context` is what networks see; by default everything that varies, `self.context(parameters)`.
@@ -92,7 +93,7 @@ class Canonical(eqx.Module):
         context = theta if context is None else context
         return ConeProgram(matrix, self.b(theta), self.c(theta), self.cone, context, self.sparsity)
 
-    def context(self, parameters: Mapping[str, Array]) -> Float[Array, " p"]:
+    def context(self, parameters: Mapping[str, ArrayLike]) -> Float[Array, " p"]:
         """All varying parameters as one vector, each column by column, in alphabetical order of their names."""
         if set(parameters) != set(self.shapes):
             raise ValueError(f"Expected the parameters {sorted(self.shapes)}, got {sorted(parameters)}.")
@@ -178,7 +179,8 @@ def _conic_form(problem, parameters: dict):
     missing = [parameter for parameter in parameters.values() if parameter.value is None]
     for parameter in missing:
         parameter.value = parameter.project(np.ones(parameter.shape))
-    data, chain, inverse = fresh.get_problem_data(cp.SCS, solver_opts={"use_quad_obj": False})
+    canonical: Any = fresh.get_problem_data(cp.SCS, solver_opts={"use_quad_obj": False})
+    data, chain, inverse = canonical
     for parameter in missing:
         parameter.value = None
     return data, chain.reductions, inverse
@@ -187,19 +189,21 @@ def _conic_form(problem, parameters: dict):
 def _cone(dims) -> Product:
     for name, present in (("exponential", dims.exp), ("power", dims.p3d), ("power", getattr(dims, "pnd", []))):
         if present:
-            raise ValueError(f"The problem needs the {name} cone; only zero, nonnegative, second-order and "
-                             "semidefinite cones are supported.")
+            raise ValueError(
+                f"The problem needs the {name} cone; only zero, nonnegative, second-order and "
+                "semidefinite cones are supported."
+            )
     cones: list[AbstractCone] = [Zero(dims.zero)] if dims.zero else []
     cones += [NonNegative(dims.nonneg)] if dims.nonneg else []
     cones += [SecondOrder(size) for size in dims.soc] + [PositiveSemidefinite(order) for order in dims.psd]
     return Product(cones)
 
 
-def _tensors(conic, parameters: dict, varying: list[str]) -> dict[str, tuple[sp.csr_matrix, np.ndarray]]:
+def _tensors(conic, parameters: dict, varying: list[str]) -> dict[str, tuple[sp.csr_array, np.ndarray]]:
     """For A (column by column), b and c: the tensor over theta and the constant part."""
     n = conic.x.size
     m = conic.A.shape[0] // (n + 1)
-    stacked = sp.vstack([conic.A.tocsr(), conic.q.tocsr()]).tocsc()
+    stacked = sp.csc_array(sp.vstack([conic.A.tocsr(), conic.q.tocsr()]))
     constant = stacked[:, conic.param_id_to_col[-1]].toarray().ravel() if stacked.shape[1] else np.zeros(0)
     columns = []
     for name, parameter in sorted(parameters.items()):
@@ -211,14 +215,14 @@ def _tensors(conic, parameters: dict, varying: list[str]) -> dict[str, tuple[sp.
             raise ValueError(f"Parameter {name!r} is fixed but has no value.")
         else:
             constant = constant + block @ np.ravel(parameter.value, order="F")
-    tensor = sp.hstack(columns).tocsr() if columns else sp.csr_matrix((len(constant), 0))
+    tensor = sp.csr_array(sp.hstack(columns)) if columns else sp.csr_array((len(constant), 0))
     tensor.eliminate_zeros()
     rows = {"A": slice(0, m * n), "b": slice(m * n, m * (n + 1)), "c": slice(m * (n + 1), m * (n + 1) + n)}
     signs = {"A": -1.0, "b": 1.0, "c": 1.0}
     return {name: (signs[name] * tensor[rows[name]], signs[name] * constant[rows[name]]) for name in rows}
 
 
-def _sparsity(tensor: sp.csr_matrix, base: np.ndarray, shape: tuple[int, int]) -> Sparsity | None:
+def _sparsity(tensor: sp.csr_array, base: np.ndarray, shape: tuple[int, int]) -> Sparsity | None:
     """The pattern of A over all parameters, where its padded lists are short."""
     entries = np.flatnonzero((np.diff(tensor.indptr) > 0) | (base != 0))
     cols, rows = np.divmod(entries, shape[0])
@@ -244,6 +248,6 @@ def _recovery(variable, replacement, conic) -> _Recovery:
     spread = None
     if _reduced(variable):
         basis = [recover_value_for_leaf(variable, unit, project=False) for unit in np.eye(replacement.size)]
-        dense = [np.ravel(value.toarray() if sp.issparse(value) else value, order="F") for value in basis]
+        dense = [np.ravel(sp.csr_array(value).toarray(), order="F") for value in basis]
         spread = jnp.asarray(np.stack(dense, axis=1))
     return _Recovery(start, start + replacement.size, tuple(variable.shape), spread)

@@ -25,15 +25,11 @@ class Equilibration(eqx.Module):
 
     def apply(self, point: Point) -> Point:
         """Original to equilibrated coordinates."""
-        return Point(
-            x=self.sigma * point.x / self.E, y=self.rho * point.y / self.D, s=self.sigma * point.s * self.D
-        )
+        return Point(x=self.sigma * point.x / self.E, y=self.rho * point.y / self.D, s=self.sigma * point.s * self.D)
 
     def invert(self, point: Point) -> Point:
         """Equilibrated to original coordinates."""
-        return Point(
-            x=point.x * self.E / self.sigma, y=point.y * self.D / self.rho, s=point.s / self.D / self.sigma
-        )
+        return Point(x=point.x * self.E / self.sigma, y=point.y * self.D / self.rho, s=point.s / self.D / self.sigma)
 
 
 class Scaled(eqx.Module):

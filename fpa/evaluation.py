@@ -2,6 +2,7 @@
 
 import equinox as eqx
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float, PRNGKeyArray
 
@@ -70,15 +71,18 @@ def evaluate(
     """Trace `solver` on `num_instances` instances of `distribution`, `chunk` at a time, with a progress bar.
 
     The instances depend on `key` and `chunk` alone, so that methods evaluated with the same key see the same ones.
+    Numbers in the solver (scalars of the map, say) are traced: solvers that differ only in them are compiled once.
     """
     if num_instances < 1:
         raise ValueError(f"evaluate: num_instances must be at least 1, got {num_instances}.")
-    batches = stream(distribution, key, num_instances, chunk)
+    count = -(-num_instances // chunk)
+    solver = jax.tree.map(jnp.asarray, solver)
+    batches = stream(distribution, key, count * chunk, chunk)
     traces = [
         jax.device_get(_traces(solver, distribution, batch, num_steps))
-        for batch in progress(batches, total=-(-num_instances // chunk), desc=description)
+        for batch in progress(batches, total=count, desc=description)
     ]
-    joined = jax.tree.map(lambda *parts: np.concatenate(parts)[None], *traces)
+    joined = jax.tree.map(lambda *parts: np.concatenate(parts)[None, :num_instances], *traces)
     return Curves({metric: getattr(joined, metric) for metric in METRICS}, joined.valid)
 
 

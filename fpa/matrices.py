@@ -6,6 +6,7 @@ column, so that a product is a few gathers: on CPU, batched, this is an order of
 dense product and a coordinate format when rows are short.
 """
 
+import functools
 from abc import abstractmethod
 
 import equinox as eqx
@@ -147,7 +148,8 @@ class Sparse(AbstractMatrix):
     def _gather(self, lists, partners, v):
         values, partners = _pad(self.entries), _pad(partners)
         width = lists.shape[1]
-        return sum(values[lists[:, k]] * v[partners[lists[:, k]]] for k in range(width))
+        terms = [values[lists[:, k]] * v[partners[lists[:, k]]] for k in range(width)]
+        return functools.reduce(jnp.add, terms)
 
 
 def _pad(values: Array) -> Array:

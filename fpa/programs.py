@@ -1,9 +1,9 @@
 """Cone programs in standard form, their points, and how well a point solves them."""
 
 import equinox as eqx
-import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.core import Tracer
 from jaxtyping import Array, Float
 
 from fpa.cones import AbstractCone
@@ -99,7 +99,13 @@ def _floating(name: str, value) -> Array:
     array = jnp.asarray(value)
     if not jnp.issubdtype(array.dtype, jnp.floating):
         array = array.astype(jnp.result_type(float))
-    if not isinstance(array, jax.core.Tracer) and not np.isfinite(np.asarray(array)).all():
-        index = tuple(int(i) for i in np.argwhere(~np.isfinite(np.asarray(array)))[0])
-        raise ValueError(f"ConeProgram: {name} is not finite at index {index if len(index) > 1 else index[0]}.")
+    if not isinstance(array, Tracer):
+        _check_finite(name, np.asarray(array))
     return array
+
+
+def _check_finite(name: str, array: np.ndarray) -> None:
+    bad = np.argwhere(~np.isfinite(array))
+    if bad.size:
+        index = ", ".join(str(i) for i in bad[0])
+        raise ValueError(f"ConeProgram: {name}[{index}] is not finite.")

@@ -7,7 +7,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Bool, Float, Int
+from jaxtyping import Array, Float, Int
 
 from fpa.accelerators import AbstractAccelerator, Picard
 from fpa.maps import SCS, AbstractFixedPointMap, AbstractSplitting
@@ -27,6 +27,10 @@ class Status(enum.IntEnum):
     RUNNING = 5
 
 
+# An array of length T, or None where only speed matters.
+Recorded = Any
+
+
 class Trace(eqx.Module):
     """What happened at each map application; entry k belongs to the (k+1)-st.
 
@@ -38,12 +42,17 @@ class Trace(eqx.Module):
     """
 
     fixed_point: Float[Array, " T"]
-    fixed_point_normalized: Float[Array, " T"] | None
-    primal: Float[Array, " T"] | None
-    dual: Float[Array, " T"] | None
-    gap: Float[Array, " T"] | None
-    tau: Float[Array, " T"] | None
-    valid: Bool[Array, " T"] | None
+    fixed_point_normalized: Recorded
+    primal: Recorded
+    dual: Recorded
+    gap: Recorded
+    tau: Recorded
+    valid: Recorded
+
+    @property
+    def worst(self) -> Float[Array, " T"]:
+        """The largest of primal, dual and gap."""
+        return jnp.maximum(jnp.maximum(self.primal, self.dual), self.gap)
 
     def relative_to(self, reference: Float[Array, ""]) -> "Trace":
         """The trace with `fixed_point` divided by `reference`."""
@@ -102,9 +111,7 @@ class Solver(eqx.Module):
         return z, state, jax.tree.map(lambda *parts: jnp.concatenate(parts), *traces)
 
     @eqx.filter_jit
-    def trace(
-        self, program: ConeProgram, num_steps: int, start: Point | None = None, residuals: bool = True
-    ) -> Trace:
+    def trace(self, program: ConeProgram, num_steps: int, start: Point | None = None, residuals: bool = True) -> Trace:
         """`num_steps` iterations on one program, from the accelerator's first iterate or from the point `start`.
 
         With `residuals=False` only the fixed-point residual is recorded.
@@ -179,9 +186,7 @@ class Solver(eqx.Module):
         (z, state, fz, point), _ = jax.lax.scan(body, carry, length=length)
         solution = _judge(op, fz, point, progress.solution.iterations + length, tols)
         running = progress.solution.status == Status.RUNNING
-        return jax.tree.map(
-            lambda new, old: jnp.where(running, new, old), _Progress(z, state, solution), progress
-        )
+        return jax.tree.map(lambda new, old: jnp.where(running, new, old), _Progress(z, state, solution), progress)
 
     def _scan(self, op, z, state, length, residuals):
         def body(carry, _):
@@ -202,9 +207,7 @@ def _record(op, z, fz, point, residuals: bool) -> Trace:
         return Trace(op.residual(z, fz), None, None, None, None, None, None)
     kkt = op.program.residuals(point)
     tau, valid = op.scale(fz)
-    return Trace(
-        op.residual(z, fz), op.residual_normalized(z, fz), kkt.primal, kkt.dual, kkt.gap, tau, valid
-    )
+    return Trace(op.residual(z, fz), op.residual_normalized(z, fz), kkt.primal, kkt.dual, kkt.gap, tau, valid)
 
 
 def _check_tolerance(tol: float, dtype):

@@ -64,6 +64,5 @@ def _score(splitting, names, setting: Float[Array, " k"], distribution, batch, n
     """The mean logarithm of the worst residual; infinite where anything is not finite."""
     solver = Solver(_with_scalars(splitting, names, setting))
     trace = jax.vmap(lambda parameters: solver.trace(distribution.program(parameters), num_steps))(batch)
-    worst = jnp.maximum(jnp.maximum(trace.primal, trace.dual), trace.gap)
-    mean = jnp.mean(jnp.log(jnp.maximum(worst, jnp.finfo(worst.dtype).tiny)))
+    mean = jnp.mean(jnp.log(jnp.maximum(trace.worst, jnp.finfo(trace.worst.dtype).tiny)))
     return jnp.where(jnp.isfinite(mean), mean, jnp.inf)

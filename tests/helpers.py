@@ -31,12 +31,11 @@ CONES: dict[str, AbstractCone] = {
     "psd-2": PositiveSemidefinite(2),
     "psd-3": PositiveSemidefinite(3),
     "psd-4": PositiveSemidefinite(4),
-    "product-single": Product([NonNegative(3)]),
-    "product-mixed": Product([Zero(2), NonNegative(3), SecondOrder(1), SecondOrder(4), PositiveSemidefinite(2)]),
-    "product-contiguous": Product([NonNegative(2), *[SecondOrder(3)] * 5, *[PositiveSemidefinite(3)] * 2]),
-    "product-interleaved": Product([SecondOrder(3), Zero(2), SecondOrder(3), PositiveSemidefinite(2), SecondOrder(3),
-                                    Zero(2), PositiveSemidefinite(2), NonNegative(2)]),
-    "product-nested": Product([Product([NonNegative(1), SecondOrder(3)]), Product([NonNegative(1), SecondOrder(3)])]),
+    "product-single": Product([NonNegative(2)]),
+    "product-mixed": Product([Zero(4), NonNegative(5), SecondOrder(1), SecondOrder(8), PositiveSemidefinite(3)]),
+    "product-contiguous": Product([NonNegative(2), *[SecondOrder(3)] * 5, *[PositiveSemidefinite(2)] * 2]),
+    "product-interleaved": Product([*[SecondOrder(3), Zero(1), PositiveSemidefinite(2)] * 2, NonNegative(2)]),
+    "product-nested": Product([Product([NonNegative(1), SecondOrder(3)])] * 2),
 }
 
 LAYOUTS: dict[str, tuple[Product, int]] = {
@@ -134,9 +133,9 @@ def scs_rows(cone: AbstractCone) -> np.ndarray:
 def solve_scs(program: ConeProgram, eps: float = 1e-9, **settings) -> tuple[Point, str]:
     """The point and status of the C solver SCS."""
     rows = scs_rows(program.cone)
-    data = {"A": sp.csc_matrix(np.asarray(program.A)[rows]), "b": np.asarray(program.b)[rows], "c": np.asarray(program.c)}
+    A, b, c = np.asarray(program.A)[rows], np.asarray(program.b)[rows], np.asarray(program.c)
     options = {"eps_abs": eps, "eps_rel": eps, "max_iters": 100_000, "verbose": False} | settings
-    result = scs.SCS(data, scs_cone(program.cone), **options).solve()
+    result = scs.SCS({"A": sp.csc_matrix(A), "b": b, "c": c}, scs_cone(program.cone), **options).solve()
     return Point(*map(jnp.asarray, (result["x"], *_put_back(rows, result["y"], result["s"])))), result["info"]["status"]
 
 
@@ -162,8 +161,8 @@ def _clarabel_cone(cone: AbstractCone):
         return clarabel.ZeroConeT(cone.dim)
     if isinstance(cone, PositiveSemidefinite):
         return clarabel.PSDTriangleConeT(cone.order)
-    return clarabel.SecondOrderConeT(cone.dim) if isinstance(cone, SecondOrder) and cone.dim > 1 else (
-        clarabel.NonnegativeConeT(cone.dim))
+    curved = isinstance(cone, SecondOrder) and cone.dim > 1
+    return clarabel.SecondOrderConeT(cone.dim) if curved else clarabel.NonnegativeConeT(cone.dim)
 
 
 def _clarabel_order(cone: AbstractCone, rows: np.ndarray) -> np.ndarray:

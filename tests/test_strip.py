@@ -33,7 +33,8 @@ def test_what_is_kept():
     markdown, parameters, checked = json.loads(stripped)["cells"]
     assert markdown["metadata"] == {} and parameters["metadata"] == {"tags": ["parameters"]}
     assert parameters["outputs"] == [] and checked["outputs"][0]["data"] == {"text/plain": ["2"]}
-    assert checked["execution_count"] is checked["outputs"][0]["execution_count"] is None
+    assert parameters["execution_count"] is None
+    assert checked["execution_count"] == checked["outputs"][0]["execution_count"] == 1
 
 
 def test_equal_sources_give_equal_bytes():

@@ -72,4 +72,3 @@ class AndersonAcceleration(AbstractMixing):
         ridge = self.regularization * jnp.sqrt(jnp.sum(left * left) * jnp.sum(Y * Y))
         diagonal = jnp.where(empty, 1, 0) + ridge
         return jnp.linalg.solve(gram + jnp.diag(diagonal), left @ g)
-

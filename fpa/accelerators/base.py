@@ -25,9 +25,7 @@ class AbstractAccelerator(eqx.Module):
         """The first iterate (g_init; `start` where given) and the first state."""
 
     @abstractmethod
-    def step(
-        self, op: AbstractFixedPointMap, z: Iterate, state: State
-    ) -> tuple[Iterate, State, Iterate, Point]:
+    def step(self, op: AbstractFixedPointMap, z: Iterate, state: State) -> tuple[Iterate, State, Iterate, Point]:
         """One iteration from z: `(z_next, state, f(z), point of f(z))`."""
 
     @property
@@ -36,9 +34,7 @@ class AbstractAccelerator(eqx.Module):
         """The iterations t after which `cross` is called, increasing."""
 
     @abstractmethod
-    def cross(
-        self, op: AbstractFixedPointMap, z: Iterate, state: State, iteration: int
-    ) -> tuple[Iterate, State]:
+    def cross(self, op: AbstractFixedPointMap, z: Iterate, state: State, iteration: int) -> tuple[Iterate, State]:
         """What happens at the boundary after `iteration` steps."""
 
 

@@ -11,9 +11,9 @@ from fpa.distributions.base import AbstractDistribution
 
 def dynamics(dt: float, gamma: float = 0.05) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Drift F (4 x 4), input G (4 x 2) and observation H (2 x 4) of Appendix A: position and velocity in the plane."""
-    I, O = np.eye(2), np.zeros((2, 2))
-    F = np.block([[I, (1 - gamma / 2 * dt) * dt * I], [O, (1 - gamma * dt) * I]])
-    return F, np.vstack([dt**2 / 2 * I, dt * I]), np.hstack([I, O])
+    one, zero = np.eye(2), np.zeros((2, 2))
+    F = np.block([[one, (1 - gamma / 2 * dt) * dt * one], [zero, (1 - gamma * dt) * one]])
+    return F, np.vstack([dt**2 / 2 * one, dt * one]), np.hstack([one, zero])
 
 
 def kalman_problem(num_steps: int, horizon: float, mu: float, rho: float):
@@ -24,7 +24,7 @@ def kalman_problem(num_steps: int, horizon: float, mu: float, rho: float):
     y = cp.Parameter((2, num_steps), name="y")
     x = cp.Variable((4, num_steps + 1), name="x")
     w, v = cp.Variable((2, num_steps), name="w"), cp.Variable((2, num_steps), name="v")
-    robust = sum(mu * cp.huber(cp.norm(v[:, t]), rho) for t in range(num_steps))
+    robust = sum(mu * cp.huber(cp.norm(v[:, t]), rho) for t in range(num_steps))  # pyright: ignore[reportArgumentType]
     constraints = []
     for t in range(num_steps):
         constraints += [x[:, t + 1] == F @ x[:, t] + G @ w[:, t], y[:, t] == H @ x[:, t] + v[:, t]]

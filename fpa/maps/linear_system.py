@@ -42,9 +42,7 @@ class LinearSystem(eqx.Module):
         self.A, self.Ry = A, Ry
         self.G = inverse_spd(Rx * jnp.eye(dense.shape[1], dtype=dense.dtype) + (dense.T / Ry) @ dense)
 
-    def solve(
-        self, wx: Float[Array, " n"], wy: Float[Array, " m"]
-    ) -> tuple[Float[Array, " n"], Float[Array, " m"]]:
+    def solve(self, wx: Float[Array, " n"], wy: Float[Array, " m"]) -> tuple[Float[Array, " n"], Float[Array, " m"]]:
         """Solve (R + M) [x; y] = [wx; wy]."""
         x = self.G @ (wx - self.A.rmv(wy / self.Ry))
         return x, (wy + self.A.mv(x)) / self.Ry

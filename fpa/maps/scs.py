@@ -62,7 +62,7 @@ class SCS(AbstractSplitting):
 
 
 class SCSMap(AbstractFixedPointMap):
-    """SCS bound to one program. Iterates z = (u; v), u = (x, y, tau), v = (r, s, kappa), are in equilibrated coordinates.
+    """SCS bound to one program. Iterates z = (u; v), u = (x, y, tau), v = (r, s, kappa), are equilibrated ones.
 
     `(px, py)` solves the system for the right-hand side (c, b), and `pivot` is the Schur complement of tau.
     """

@@ -9,7 +9,7 @@ import signal
 import sys
 from collections.abc import Sequence
 
-from fpa.study import check, claims, profiles, runner, runs, state
+from fpa.study import check, claims, profiles, readme, runner, state
 from fpa.study.errors import StudyError
 from fpa.study.files import find_root
 
@@ -31,6 +31,7 @@ def _run(options: argparse.Namespace) -> int:
     study = state.load(find_root(), options.profile)
     failed = runner.run(study, options.run, options.fresh)
     _summary(study, failed)
+    readme.update(study.root)
     return 1 if failed else 0
 
 
@@ -60,7 +61,10 @@ def _check(options: argparse.Namespace) -> int:
 
 
 def _bench(options: argparse.Namespace) -> int:
-    return importlib.import_module("fpa.study.bench").main() or 0
+    root = find_root()
+    importlib.import_module("fpa.study.bench").main(root, options.profile)
+    readme.update(root)
+    return 0
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -71,7 +75,9 @@ def _parser() -> argparse.ArgumentParser:
     _command(commands, "check", _check, "say whether the products still belong to the code")
     _command(commands, "bench", _bench, "measure against the C solvers")
     run = commands.choices["run"]
-    run.add_argument("--run", nargs="+", action="extend", default=[], metavar="ID", help="only these, and what they need")
+    run.add_argument(
+        "--run", nargs="+", action="extend", default=[], metavar="ID", help="only these, and what they need"
+    )
     run.add_argument("--fresh", action="store_true", help="redo finished runs and recompute stored results")
     return parser
 

@@ -2,6 +2,7 @@
 
 import os
 import re
+import tempfile
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -18,7 +19,7 @@ from fpa.study.errors import RunFailed
 from fpa.study.files import write_text
 
 _PACKAGES = str(Path(fpa.study.__file__).resolve().parents[2])
-_CELL_FILE = re.compile(r"\S*ipykernel_\d+[/\\]\d+\.py")
+_CELL_FILE = re.compile(re.escape(tempfile.gettempdir()) + r"[/\\]ipykernel_\d+[/\\]\d+\.py")
 
 
 def execute(notebook: Path, copy: Path, parameters: Mapping[str, Any], environment: Mapping[str, str]) -> None:
@@ -28,7 +29,7 @@ def execute(notebook: Path, copy: Path, parameters: Mapping[str, Any], environme
     tells which cell failed; the untidied copy is then left in place.
     """
     jupyter = copy.parent / "jupyter"
-    write_kernel_spec(str(jupyter / "kernels" / "python3"))
+    write_kernel_spec(str(jupyter / "kernels" / "python3"), extra_arguments=["--log-level=ERROR"])
     searched = {
         "JUPYTER_PATH": _prepend(str(jupyter), "JUPYTER_PATH"),
         "PYTHONPATH": _prepend(_PACKAGES, "PYTHONPATH"),
@@ -106,7 +107,7 @@ def _prepend(folder: str, variable: str) -> str:
     return os.pathsep.join(filter(None, (folder, os.environ.get(variable))))
 
 
-def _sentence(error: Exception) -> str:
+def _sentence(error: Any) -> str:
     """What went wrong in one line."""
     if isinstance(error, papermill.PapermillExecutionError):
         return f"cell [{error.exec_count}] raised {error.ename}: {' '.join(error.evalue.split())}"

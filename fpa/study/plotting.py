@@ -26,36 +26,37 @@ class Method:
 
     name: str
     color: str
-    dashes: tuple[float, ...] = ()
+    line: Any = "-"
     map: str = "scs"
 
 
 @dataclass(frozen=True)
 class Metric:
-    """A measured quantity: its name in words and its definition, which has no unit (all are relative)."""
+    """A measured quantity: its name in words, its definition (without unit), and whether it needs a point (tau > 0)."""
 
     name: str
     title: str
     definition: str
+    of_point: bool = True
 
 
 METHODS = {
     method.name: method
     for method in (
         Method("SCS", "#555555"),
-        Method("SCS+AA", "#E69F00", (4, 1.5)),
-        Method("SCS tuned", "#009E73", (1, 1), map="tuned"),
+        Method("SCS+AA", "#E69F00", (0, (4, 1.5))),
+        Method("SCS tuned", "#009E73", (0, (1, 1)), map="tuned"),
         Method("SCS+Neural", "#0072B2"),
         Method("SCS+Neural-MLP", "#D55E00"),
-        Method("SCS+Neural-MLP safeguarded", "#CC79A7", (6, 1.5, 1, 1.5)),
-        Method("SCS learned metric", "#56B4E9", (3, 1, 1, 1), map="learned"),
+        Method("SCS+Neural-MLP safeguarded", "#CC79A7", (0, (6, 1.5, 1, 1.5))),
+        Method("SCS learned metric", "#56B4E9", (0, (3, 1, 1, 1)), map="learned"),
     )
 }
 
 METRICS = {
     metric.name: metric
     for metric in (
-        Metric("fixed_point", "Fixed-point residual", r"$\|u^+ - u\|_2\,/\,R_0$"),
+        Metric("fixed_point", "Fixed-point residual", r"$\|u^+ - u\|_2\,/\,R_0$", of_point=False),
         Metric(
             "fixed_point_normalized",
             r"Fixed-point residual at $\tau = 1$",
@@ -64,7 +65,7 @@ METRICS = {
         Metric("primal", "Primal residual", r"$\|Ax + s - b\|_2\,/\,(1 + \|b\|_2)$"),
         Metric("dual", "Dual residual", r"$\|A^\mathrm{T}y + c\|_2\,/\,(1 + \|c\|_2)$"),
         Metric("gap", "Duality gap", r"$|c^\mathrm{T}x + b^\mathrm{T}y|\,/\,(1 + |c^\mathrm{T}x| + |b^\mathrm{T}y|)$"),
-        Metric("tau", r"Scaling $\tau$", r"$\tau$"),
+        Metric("tau", r"Scaling $\tau$", r"$\tau$", of_point=False),
     )
 }
 
@@ -100,7 +101,9 @@ BANDS = {
     band.name: band
     for band in (
         Band("std", r"mean $\pm$ standard deviation", "mean", _below, lambda frame: frame["mean"] + frame["std"]),
-        Band("deciles", "median, 10 % to 90 % quantile", "median", lambda frame: frame["q10"], lambda frame: frame["q90"]),
+        Band(
+            "deciles", "median, 10 % to 90 % quantile", "median", lambda frame: frame["q10"], lambda frame: frame["q90"]
+        ),
     )
 }
 
@@ -169,12 +172,15 @@ def convergence(
     """Residuals over iterations on a log scale: one row per panel of `frame`, one column per metric.
 
     The line is the mean and the band one standard deviation to either side, or median and deciles with
-    `band="deciles"`. A band's lower edge is drawn at most a decade below its line. Methods that iterate another map are left out where `COMPARABLE` says that their values mean something else.
+    `band="deciles"`. A band's lower edge is drawn at most a decade below its line. Iterations at which no instance
+    has a point yet are left out of a point's residuals, and so are methods on another map where `COMPARABLE` says that
+    their values mean something else.
     """
     check_schema(frame)
     chosen = _look_up(band, BANDS, "band")
     panels = list(frame["panel"].unique())
-    figure, grid = plt.subplots(*_shape(panels, metrics), figsize=_size(panels, metrics), squeeze=False, layout="constrained")
+    size = (3.4 * len(metrics), 2.6 * len(panels) + 0.7)
+    figure, grid = plt.subplots(len(panels), len(metrics), figsize=size, squeeze=False, layout="constrained")
     for row, panel in zip(grid, panels, strict=True):
         for axes, name in zip(row, metrics, strict=True):
             part = frame[(frame["panel"] == panel) & (frame["metric"] == name)]
@@ -193,16 +199,15 @@ def _draw(axes: Axes, part: pd.DataFrame, quantity: Metric, band: Band) -> None:
     axes.set_ylabel(quantity.definition)
     for name, curve in sorted(drawn.groupby("method"), key=lambda item: list(METHODS).index(item[0])):
         look = method(str(name))
-        dashes = {"linestyle": (0, look.dashes)} if look.dashes else {}
-        axes.plot(curve["iteration"], curve[band.center], label=look.name, color=look.color, **dashes)
-        axes.fill_between(
-            curve["iteration"], band.lower(curve), band.upper(curve), color=look.color, alpha=0.15, linewidth=0
-        )
+        shown = curve[(curve["num_valid"] > 0) | (not quantity.of_point)]
+        axes.plot(shown["iteration"], shown[band.center], label=look.name, color=look.color, linestyle=look.line)
+        edges = band.lower(shown), band.upper(shown)
+        axes.fill_between(shown["iteration"], *edges, color=look.color, alpha=0.15, linewidth=0)
     axes.set_xlim(drawn["iteration"].min(), drawn["iteration"].max())
 
 
 def _annotate(figure: Figure, frame: pd.DataFrame, band: Band, title: str | None) -> None:
-    handles = {label: line for axes in figure.axes for line, label in zip(*axes.get_legend_handles_labels(), strict=True)}
+    handles = {str(line.get_label()): line for axes in figure.axes for line in axes.lines}
     names = [name for name in METHODS if name in handles]
     figure.legend([handles[name] for name in names], names, loc="outside lower center", ncols=len(names), frameon=False)
     figure.suptitle(" – ".join(filter(None, (title, f"{band.title} over {_counts(frame)}"))), fontsize=10)
@@ -217,14 +222,6 @@ def _counts(frame: pd.DataFrame) -> str:
 def _range(counts: pd.Series) -> str:
     low, high = int(counts.min()), int(counts.max())
     return str(low) if low == high else f"{low} to {high}"
-
-
-def _shape(panels: Sequence[str], metrics: Sequence[str]) -> tuple[int, int]:
-    return len(panels), len(metrics)
-
-
-def _size(panels: Sequence[str], metrics: Sequence[str]) -> tuple[float, float]:
-    return 3.4 * len(metrics), 2.6 * len(panels) + 0.7
 
 
 def _look_up(name: str, table: dict[str, Any], what: str) -> Any:

@@ -35,19 +35,26 @@ def run(study: Study, names: Sequence[str] = (), fresh: bool = False) -> list[st
     for spec in selected:
         runs.check_parameters(spec, study.profile, study.root)
     environment = {"FPA_PROGRESS": _terminal(), "FPA_FRESH": str(time.time() if fresh else 0)}
+    waiting = [spec.name for spec in selected if fresh or finished(study, spec) is None]
     failed: list[str] = []
-    for done, spec in enumerate(selected):
-        entry = None if fresh else finished(study, spec)
+    for number, spec in enumerate(selected):
+        left = [spec, *(later for later in selected[number + 1 :] if later.name in waiting)]
         if set(spec.needs) & set(failed):
             failed.append(spec.name)
             _say(spec, "not run, because it needs a run that failed")
-        elif entry is not None:
-            publish(study, spec, entry)
-            _say(spec, "up to date")
-        else:
-            _say(spec, f"run {done + 1} of {len(selected)}{_time_left(study, selected[done:])}")
+        elif fresh or not _up_to_date(study, spec):
+            _say(spec, f"running{_time_left(study, left)}")
             failed += _attempt(study, spec, environment)
     return failed
+
+
+def _up_to_date(study: Study, spec: Spec) -> bool:
+    """Whether there is nothing to do for a run; then its record is published again, in case the manifest was lost."""
+    entry = finished(study, spec)
+    if entry is not None:
+        publish(study, spec, entry)
+        _say(spec, "up to date")
+    return entry is not None
 
 
 def publish(study: Study, spec: Spec, entry: Mapping[str, Any]) -> None:

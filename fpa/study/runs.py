@@ -53,7 +53,7 @@ def load(root: Path) -> dict[str, Spec]:
     return specs
 
 
-def select(specs: Mapping[str, Spec], names: Iterable[str]) -> list[Spec]:
+def select(specs: dict[str, Spec], names: Iterable[str]) -> list[Spec]:
     """The runs called `names` (all, if none is given) and the ones they need, in the order of the file."""
     wanted = set(names) or set(specs)
     _refuse(wanted - set(specs), f"There is no run {{}}; the runs are {', '.join(specs)}.")

@@ -68,7 +68,7 @@ class Run:
     def data(self, run: str, suffix: str = "") -> pd.DataFrame:
         """The data of an earlier run's figure; the run has to be among this run's `needs`."""
         if run not in self.needs:
-            raise StudyError(f"The run {self.name} reads the data of {run}, which runs.yaml does not list in its needs.")
+            raise StudyError(f"The run {self.name} reads the data of {run}, which is not among its needs in runs.yaml.")
         path = self.published / "data" / f"{run}{suffix}.csv"
         if not path.is_file():
             raise StudyError(f"The run {self.name} needs {path}, which the run {run} has not made yet.")
@@ -82,6 +82,7 @@ def begin(run: str, profile: str = "smoke", namespace: MutableMapping[str, Any] 
     (spec,) = (spec for spec in runs.select(specs, [run]) if spec.name == run)
     published = root / "figures" / profiles.get(profile).name
     jax.config.update("jax_enable_x64", True)
+    jax.config.update("jax_compilation_cache_dir", str(root / ".store" / "compiled"))
     plotting.style()
     parameters = _in_effect(spec, profile, specs, namespace)
     print(f"{run}, profile {profile}: {', '.join(f'{name} = {value!r}' for name, value in parameters.items())}")
@@ -103,7 +104,7 @@ def _in_effect(
     defaults = next(other for other in specs.values() if other.notebook == spec.notebook).values("smoke")
     absent = [name for name in values if name not in namespace]
     if absent:
-        raise StudyError(f"The notebook {spec.notebook} does not define {', '.join(absent)}, set by the run {spec.name}.")
+        raise StudyError(f"The run {spec.name} sets {', '.join(absent)}, which {spec.notebook} does not define.")
     untouched = {name for name in values if namespace[name] == defaults.get(name)}
     parameters = {name: value if name in untouched else namespace[name] for name, value in values.items()}
     namespace.update(parameters)

@@ -21,7 +21,7 @@ class Study:
 
     root: Path
     profile: str
-    specs: Mapping[str, runs.Spec]
+    specs: dict[str, runs.Spec]
 
     @property
     def folder(self) -> Path:
@@ -73,5 +73,6 @@ def differences(study: Study, spec: runs.Spec, entry: Mapping[str, Any]) -> list
     current = manifest.digests(study.folder, entry["products"])
     gone = [f"{product} is missing" for product in entry["products"] if product not in current]
     changed = [f"{product} has changed" for product in current if current[product] != entry["products"][product]]
-    stale = ["its code, notebook, parameters or data have changed since"] if entry["key"] != make_key(study, spec) else []
+    same = entry["key"] == make_key(study, spec)
+    stale = [] if same else ["its code, notebook, parameters or data have changed since"]
     return [*gone, *changed, *stale]

@@ -1,0 +1,36 @@
+"""The methods that everything learned is compared with."""
+
+import numpy as np
+
+import fpa
+from fpa.study.store import cached
+from fpa.tuning import CANDIDATES
+
+
+def tuned(name: str, distribution: fpa.AbstractDistribution, seed: int, num_instances: int, sweeps: int) -> fpa.SCS:
+    """`fpa.tune` for the family `name`, from the store where it is there."""
+    config = {"distribution": repr(distribution), "seed": seed, "num_instances": num_instances, "sweeps": sweeps}
+
+    def compute() -> dict[str, float]:
+        key = fpa.role_key(seed, "tune")
+        best = fpa.tune(fpa.SCS(), distribution, key, num_instances=num_instances, sweeps=sweeps)
+        return {scalar: float(getattr(best, scalar)) for scalar in CANDIDATES}
+
+    code = ("fpa.tuning", type(distribution).__module__)
+    return fpa.SCS(**cached(f"tuned/{name}", compute, config=config, code=[c for c in code if c.startswith("fpa")]))
+
+
+def baselines(tuned_splitting: fpa.SCS) -> dict[str, fpa.Solver]:
+    """SCS, SCS with Anderson acceleration as in the paper (memory 5, no safeguard), and SCS with tuned scalars."""
+    return {
+        "SCS": fpa.Solver(fpa.SCS(), fpa.Picard()),
+        "SCS+AA": fpa.Solver(fpa.SCS(), fpa.AndersonAcceleration(memory=5)),
+        "SCS tuned": fpa.Solver(tuned_splitting, fpa.Picard()),
+    }
+
+
+def reading(curves: fpa.Curves, level: float) -> dict[str, float]:
+    """Where the mean fixed-point residual crosses `level` (0: never), and the worst KKT residual at 50 and the end."""
+    worst = np.maximum.reduce([curves.values[metric] for metric in ("primal", "dual", "gap")]).mean(axis=(0, 1))
+    crossing = int(fpa.iterations_to(curves.mean("fixed_point"), level))
+    return {f"iterations to {level:g}": crossing, "worst at 50": worst[49], f"worst at {worst.size}": worst[-1]}

@@ -1,0 +1,125 @@
+"""Cone programs: what they accept, and how well a point solves them."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from helpers import LAYOUTS, instance, kkt_error, over, random_programs
+
+from fpa.cones import NonNegative, PositiveSemidefinite, Product, SecondOrder, Zero
+from fpa.matrices import Dense, Sparse, Sparsity
+from fpa.programs import ConeProgram, Point, norm
+
+CONE = Product([NonNegative(2), SecondOrder(1)])
+SOME = {name: LAYOUTS[name] for name in ("equality", "interleaved", "all", "wide")}
+
+
+def data() -> dict:
+    return {"A": np.arange(6.0).reshape(3, 2), "b": np.ones(3), "c": np.ones(2), "cone": CONE}
+
+
+def random_points(layout, count: int) -> Point:
+    (cone, n), rng = layout, np.random.default_rng(0)
+    return Point(*(jnp.asarray(rng.standard_normal((count, length))) for length in (n, cone.dim, cone.dim)))
+
+
+@over("layout", SOME)
+def test_residuals_are_those_of_numpy(layout):
+    programs, points = random_programs(0, layout, 4), random_points(layout, 4)
+    residuals = jax.jit(jax.vmap(ConeProgram.residuals))(programs, points)
+    for i in range(4):
+        expected = kkt_error(instance(programs, i), instance(points, i))
+        for name in ("primal", "dual", "gap"):
+            np.testing.assert_allclose(getattr(residuals, name)[i], expected[name], rtol=1e-12)
+    np.testing.assert_allclose(residuals.worst, np.max([residuals.primal, residuals.dual, residuals.gap], axis=0))
+
+
+def test_residuals_and_their_gradient_at_an_exact_solution():
+    """min x over x >= 1: all residuals are exactly 0, where the derivative of a norm could be NaN."""
+    program = ConeProgram([[-1.0]], [-1.0], [1.0], Product([NonNegative(1)]))
+    point = Point(x=jnp.ones(1), y=jnp.ones(1), s=jnp.zeros(1))
+    assert float(program.residuals(point).worst) == 0
+    gradient = jax.grad(lambda point: program.residuals(point).primal + program.residuals(point).dual)(point)
+    assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(gradient))
+
+
+def test_norm_has_derivative_zero_at_zero():
+    assert float(norm(jnp.array([3.0, 4.0]))) == 5.0
+    np.testing.assert_array_equal(jax.grad(norm)(jnp.zeros(3)), np.zeros(3))
+    np.testing.assert_allclose(jax.grad(norm)(jnp.array([3.0, 4.0])), [0.6, 0.8])
+
+
+def test_a_sparse_program_is_the_dense_one():
+    """Only the named entries of A take part, in residuals and in derivatives."""
+    A = np.array([[1.0, 0.0], [0.0, 2.0], [3.0, 0.0]])
+    rows, cols = np.nonzero(A)
+    sparsity = Sparsity(rows, cols, A.shape)
+    dense = ConeProgram(A, np.ones(3), np.ones(2), CONE)
+    sparse = ConeProgram(A, np.ones(3), np.ones(2), CONE, sparsity=sparsity)
+    assert isinstance(dense.matrix, Dense) and isinstance(sparse.matrix, Sparse)
+    point = Point(x=jnp.array([1.0, -2.0]), y=jnp.array([0.5, 1.0, -1.0]), s=jnp.ones(3))
+
+    def worst(A, sparsity):
+        return ConeProgram(A, jnp.ones(3), jnp.ones(2), CONE, sparsity=sparsity).residuals(point).primal
+
+    values, gradients = zip(
+        *(jax.value_and_grad(worst)(jnp.asarray(A), pattern) for pattern in (None, sparsity)), strict=True
+    )
+    np.testing.assert_allclose(values[0], values[1], rtol=1e-14)
+    np.testing.assert_allclose(gradients[1][rows, cols], gradients[0][rows, cols], rtol=1e-13)
+    assert np.all(gradients[1][A == 0] == 0)
+
+
+def test_integers_become_floating_and_single_precision_stays():
+    program = ConeProgram([[1, 2], [3, 4], [5, 6]], [1, 2, 3], [1, 1], CONE)
+    assert {program.A.dtype, program.b.dtype, program.c.dtype, program.context.dtype} == {jnp.dtype("float64")}
+    single = ConeProgram(*(np.float32(data()[name]) for name in "Abc"), CONE)
+    assert {single.A.dtype, single.b.dtype, single.c.dtype, single.context.dtype} == {jnp.dtype("float32")}
+
+
+def test_the_context_is_empty_or_what_is_given():
+    assert ConeProgram(**data()).context.shape == (0,)
+    np.testing.assert_array_equal(ConeProgram(**data(), context=[1.0, 2.0]).context, [1, 2])
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"A": np.ones(3)}, r"A must be a matrix, got shape \(3,\)"),
+        ({"A": np.ones((3, 2, 1))}, r"A must be a matrix, got shape \(3, 2, 1\)"),
+        ({"b": np.ones(4)}, r"b must have shape \(3,\) to fit A of shape \(3, 2\), got \(4,\)"),
+        ({"b": np.ones((3, 1))}, r"b must have shape \(3,\) .*, got \(3, 1\)"),
+        ({"c": np.ones(3)}, r"c must have shape \(2,\) to fit A of shape \(3, 2\), got \(3,\)"),
+        ({"c": 1.0}, r"c must have shape \(2,\) .*, got \(\)"),
+        ({"cone": Product([NonNegative(2)])}, r"cone has dimension 2, but A has 3 rows"),
+        ({"cone": PositiveSemidefinite(3)}, r"cone has dimension 6, but A has 3 rows"),
+        ({"cone": Product([])}, r"cone has dimension 0, but A has 3 rows"),
+        ({"A": np.array([[0, 1], [2, np.nan], [4, 5]])}, r"A is not finite at index \(1, 1\)"),
+        ({"b": np.array([0, 1, np.inf])}, r"b is not finite at index 2"),
+        ({"c": np.array([-np.inf, 1])}, r"c is not finite at index 0"),
+        ({"context": np.array([0, np.nan])}, r"context is not finite at index 1"),
+    ],
+)
+def test_bad_data_is_one_sentence_that_names_the_culprit(change, message):
+    with pytest.raises(ValueError, match=rf"^ConeProgram: .*{message}.*\.$"):
+        ConeProgram(**(data() | change))
+
+
+def test_a_traced_instance_with_bad_values_harms_no_other():
+    """Under jit and vmap values are unknown: they stay data, one instance each. Shapes are still checked."""
+
+    @jax.jit
+    @jax.vmap
+    def primal(b):
+        program = ConeProgram(data()["A"], b, data()["c"], CONE)
+        return program.residuals(Point(jnp.zeros(2), jnp.zeros(3), jnp.zeros(3))).primal
+
+    values = primal(jnp.ones((3, 3)).at[1, 2].set(jnp.nan))
+    assert np.array_equal(np.isfinite(values), [True, False, True])
+    with pytest.raises(ValueError, match=r"b must have shape \(3,\)"):
+        primal(jnp.ones((3, 4)))
+
+
+def test_any_single_cone_will_do():
+    program = ConeProgram(np.eye(3), np.ones(3), np.ones(3), Zero(3))
+    assert program.cone.dim == 3

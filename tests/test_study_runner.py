@@ -1,0 +1,308 @@
+"""The runner: a run is whole or not at all, never done twice for nothing, and bad names write nothing."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import nbformat
+import psutil
+import pytest
+
+from fpa._progress import progress
+from fpa.study import manifest, notebooks, runner, runs, session, state
+from fpa.study.__main__ import main
+from fpa.study.errors import StudyError
+from fpa.study.files import find_root, sha256
+
+ROOT = Path(__file__).parents[1]
+SPECS = runs.load(ROOT)
+PARAMETERS = 'run = "{run}"\nprofile = "smoke"\nseed = 0\nrate = 0.5'
+
+STUDY = """
+from fpa import study
+here = study.begin(run, profile, globals())
+value = study.cached("demo/value", lambda: {"rate": rate}, config={"rate": rate}, code=["fpa._progress"])
+import pandas as pd
+columns = study.plotting.COLUMNS
+row = dict(zip(columns, [run, "50 iterations", "SCS", "primal", 1, *[value["rate"]] * 6, 5, 5, 1]))
+frame = pd.DataFrame([row, row | {"iteration": 2}])[columns]
+figure = study.plotting.convergence(frame, ("primal",))
+here.save(figure, frame)
+"""
+WRITE = """
+import os, pathlib
+folder = pathlib.Path(os.environ["FPA_OUTPUT"], "tables")
+folder.mkdir()
+(folder / f"{run}.csv").write_text(f"seed,profile\\n{seed},{profile}\\n")
+"""
+FAIL = WRITE + '\nraise RuntimeError("on\\npurpose")'
+WAIT = WRITE + '\npathlib.Path("../kernel").write_text(str(os.getpid()))\nimport time\ntime.sleep(60 * seed)'
+
+
+def add(clone, name, source, makes=None, needs=(), seeds=(0, 1), notebook=None):
+    """Add a run and its notebook to a clone."""
+    cells = [nbformat.v4.new_markdown_cell("# Title"), nbformat.v4.new_code_cell(PARAMETERS.format(run=name))]
+    cells[1].metadata["tags"] = ["parameters"]
+    book = nbformat.v4.new_notebook(cells=[*cells, nbformat.v4.new_code_cell(source)])
+    book.metadata["kernelspec"] = {"name": "python3", "display_name": "Python 3", "language": "python"}
+    nbformat.write(book, clone / "notebooks" / f"{name}.ipynb")
+    fields = {
+        "notebook": notebook or f"{name}.ipynb",
+        "needs": list(needs),
+        "makes": [f"tables/{name}.csv"] if makes is None else makes,
+        "parameters": {"every": {"rate": 0.5}, "smoke": {"seed": seeds[0]}, "laptop": {"seed": seeds[1]}},
+    }
+    with (clone / "notebooks" / "runs.yaml").open("a") as file:
+        file.write(json.dumps({name: fields})[1:-1] + "\n")
+
+
+@pytest.fixture
+def clone(tmp_path, monkeypatch):
+    """An empty repository, from whose notebooks' folder commands are given."""
+    (tmp_path / "pyproject.toml").touch()
+    (tmp_path / "notebooks").mkdir()
+    monkeypatch.chdir(tmp_path / "notebooks")
+    return tmp_path
+
+
+def files(folder):
+    return sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
+
+
+def alive(pid):
+    """Whether a process runs: a dead one may still be listed where nobody asks for its exit status."""
+    return psutil.pid_exists(pid) and psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+
+
+def rewrite(file, old, new):
+    text = file.read_text()
+    assert old in text
+    file.write_text(text.replace(old, new))
+
+
+def left_over(clone):
+    """Half-written files and staging folders."""
+    staging = clone / ".store" / "staging"
+    hidden = [path for folder in ("figures", "notebooks") for path in (clone / folder).rglob(".*")]
+    return hidden + (list(staging.iterdir()) if staging.exists() else [])
+
+
+def test_a_run_is_published_whole_and_then_up_to_date(clone, monkeypatch, capsys):
+    decoy = clone / "decoy" / "kernels" / "python3"
+    decoy.mkdir(parents=True)
+    (decoy / "kernel.json").write_text('{"argv": ["false"], "display_name": "another", "language": "python"}')
+    monkeypatch.setenv("JUPYTER_PATH", str(clone / "decoy"))
+    products = ["data/demo.csv", "demo.pdf", "demo.png"]
+    add(clone, "demo", STUDY, products)
+
+    assert main(["run"]) == 0
+    folder = clone / "figures" / "laptop"
+    assert files(folder) == ["claims.csv", *products, "executed/demo.ipynb", "manifest.json"]
+    entry = manifest.read(folder)["demo"]
+    assert entry["products"] == {name: sha256(folder / name) for name in [*products, "executed/demo.ipynb"]}
+    assert entry["parameters"] == {"run": "demo", "profile": "laptop", "seed": 1, "rate": 0.5}
+    assert [result["hit"] for result in entry["store"]] == [False]
+    assert entry["wall_s"] > 0 and entry["threads"] >= 1 and entry["device"] and entry["packages"]["jax"]
+    executed = (folder / "executed" / "demo.ipynb").read_text()
+    assert "image/png" in executed and str(clone) not in executed and "duration" not in executed
+    assert "store: miss demo/value" in capsys.readouterr().out
+
+    assert main(["run"]) == 0
+    assert "demo: up to date" in capsys.readouterr().out
+    assert main(["check"]) == 0
+    assert left_over(clone) == []
+
+    (folder / "demo.png").write_bytes(b"")
+    assert main(["check"]) == 1
+    assert "demo: demo.png has changed" in capsys.readouterr().out
+    assert main(["run"]) == 0
+    assert [result["hit"] for result in manifest.read(folder)["demo"]["store"]] == [True]
+    assert manifest.read(folder)["demo"]["products"] == entry["products"]
+
+
+def test_failures_are_named_and_leave_no_product(clone, capsys):
+    add(clone, "good", WRITE)
+    add(clone, "bad", FAIL)
+    add(clone, "child", WRITE, needs=["bad"])
+    add(clone, "short", WRITE, makes=["tables/short.csv", "data/more.csv"])
+    add(clone, "long", WRITE, makes=[])
+    assert main(["run", "--profile", "smoke"]) == 1
+    told = capsys.readouterr()
+    assert "bad: failed: cell [3] raised RuntimeError: on purpose (see .store/failed/smoke/bad.ipynb)" in told.out
+    assert "child: not run, because it needs a run that failed" in told.out
+    assert "short: failed: it did not make data/more.csv, which runs.yaml lists" in told.out
+    assert "long: failed: it made tables/long.csv, which runs.yaml does not list" in told.out
+    assert told.err == "Failed: bad, child, short, long.\n"
+    assert files(clone / "figures") == [
+        "smoke/claims.csv",
+        "smoke/executed/good.ipynb",
+        "smoke/manifest.json",
+        "smoke/tables/good.csv",
+    ]
+    assert left_over(clone) == []
+
+
+def test_an_interrupted_study_goes_on_where_it_was(clone):
+    add(clone, "first", WRITE)
+    add(clone, "second", WAIT, seeds=(0, 1))
+    command = [sys.executable, "-m", "fpa.study", "run"]
+    options = {"env": os.environ | {"PYTHONPATH": str(ROOT)}, "text": True, "stdout": -1, "stderr": -1}
+    process = subprocess.Popen(command, **options)
+    while not (clone / "kernel").exists() and process.poll() is None:
+        time.sleep(0.1)
+    start = time.monotonic()
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=30)
+    assert process.returncode == 130, out + err
+    assert err == "Interrupted; finished runs are kept, and the same command goes on from here.\n"
+    assert time.monotonic() - start < 10
+    assert not alive(int((clone / "kernel").read_text()))
+    assert files(clone / "figures" / "laptop" / "tables") == ["first.csv"]
+    assert left_over(clone) == []
+
+    rewrite(clone / "notebooks" / "runs.yaml", '"laptop": {"seed": 1}', '"laptop": {"seed": 0}')
+    before = manifest.read(clone / "figures" / "laptop")["first"]["started"]
+    study = state.load(clone, "laptop")
+    assert runner.run(study, ["second"]) == []
+    assert set(manifest.read(study.folder)) == {"first", "second"}
+    assert manifest.read(study.folder)["first"]["started"] == before
+
+
+@pytest.mark.parametrize(
+    ("edits", "arguments", "sentence"),
+    [
+        ({}, ["--run", "frist"], "There is no run 'frist'; the runs are first, second."),
+        ({}, ["--profile", "lap"], "There is no profile 'lap'; the profiles are smoke, laptop, paper."),
+        ({'"rate"': '"rat"'}, [], "The run first in profile laptop sets 'rat', which first.ipynb does not define"),
+        ({'"every": {"rate": 0.5}, ': ""}, [], "sets no value for 'rate', a parameter of first.ipynb."),
+        ({'{"seed": 1}': '{"seed": "1e3"}'}, [], "sets seed to '1e3', but first.ipynb has 0 there."),
+        ({'"every"': '"each"'}, [], "gives parameters for no profile: 'each'."),
+        ({'"makes"': '"makse"'}, [], "run first lacks the field 'makes'."),
+        ({'"needs": []': '"needs": ["second"]'}, [], "run first needs 'second', which is no earlier run."),
+        ({"first.ipynb": "frist.ipynb"}, [], "There is no notebook frist.ipynb in "),
+        ({"{": "{{"}, [], "runs.yaml is not YAML: "),
+    ],
+)
+def test_bad_input_is_one_sentence_and_writes_nothing(clone, capsys, edits, arguments, sentence):
+    add(clone, "first", WRITE)
+    add(clone, "second", WRITE)
+    for old, new in edits.items():
+        rewrite(clone / "notebooks" / "runs.yaml", old, new)
+    assert main(["run", *arguments]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert sentence in line
+    assert not (clone / "figures").exists() and not (clone / ".store").exists()
+
+
+def test_a_notebook_needs_one_cell_of_literals(clone):
+    for cell, sentence in {
+        "tags": "has 0 cells tagged 'parameters'",
+        "rate = 0.5": "has something else than assignments of literals",
+    }.items():
+        add(clone, "a", WRITE)
+        rewrite(clone / "notebooks" / "a.ipynb", cell, "rate = 2 * seed")
+        with pytest.raises(StudyError, match=sentence):
+            notebooks.literals(clone / "notebooks" / "a.ipynb")
+
+
+def test_the_key_of_a_run_covers_what_its_products_follow_from(clone):
+    add(clone, "first", WRITE)
+    add(clone, "second", "from fpa import study", needs=["first"])
+
+    def key():
+        study = state.load(clone, "laptop")
+        return state.make_key(study, study.specs["second"])
+
+    def change(file, text):
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(text)
+        keys.append(key())
+
+    keys = [key()]
+    change(clone / "requirements.lock", "jax==1")
+    change(clone / "figures" / "laptop" / "tables" / "first.csv", "seed")
+    book, listed = clone / "notebooks" / "second.ipynb", clone / "notebooks" / "runs.yaml"
+    change(book, book.read_text().replace("# Title", "# Another title"))
+    change(book, book.read_text().replace("import study", "import cones"))
+    change(listed, listed.read_text().replace('"rate": 0.5', '"rate": 0.25'))
+    assert len(set(keys)) == len(keys)
+    change(book, book.read_text().replace('"execution_count": null', '"execution_count": 7'))
+    change(listed, listed.read_text().replace('"smoke": {"seed": 0}', '"smoke": {"seed": 9}'))
+    assert len(set(keys[-3:])) == 1
+
+
+def test_products_that_are_made_no_more_are_removed(clone):
+    add(clone, "first", WRITE)
+    study = state.load(clone, "laptop")
+    spec = study.specs["first"]
+    for name in ("old", "new"):
+        file = study.folder / f"{name}.csv"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.touch()
+        runner.publish(study, spec, {"products": manifest.digests(study.folder, [file.name])})
+    assert files(study.folder) == ["claims.csv", "manifest.json", "new.csv"]
+
+
+def test_a_run_needs_what_it_reads(clone, monkeypatch):
+    add(clone, "first", WRITE)
+    add(clone, "second", WRITE, needs=["first"])
+    assert [spec.name for spec in runs.select(runs.load(clone), ["second"])] == ["first", "second"]
+    run = session.begin("second", "laptop")
+    with pytest.raises(StudyError, match="reads the data of third, which is not among its needs"):
+        run.data("third")
+    with pytest.raises(StudyError, match="which the run first has not made yet"):
+        run.data("first")
+
+
+@pytest.mark.parametrize(
+    ("cell", "effective"),
+    [
+        ({"run": "first", "profile": "smoke", "seed": 0, "rate": 0.5}, {"seed": 0, "rate": 0.5}),
+        ({"run": "first", "profile": "laptop", "seed": 0, "rate": 0.5}, {"seed": 1, "rate": 0.5}),
+        ({"run": "first", "profile": "laptop", "seed": 7, "rate": 0.5}, {"seed": 7, "rate": 0.5}),
+        ({"run": "second", "profile": "smoke", "seed": 0, "rate": 0.5}, {"seed": 2, "rate": 0.5}),
+        ({"run": "second", "profile": "laptop", "seed": 3, "rate": 0.5}, {"seed": 3, "rate": 0.5}),
+    ],
+)
+def test_a_changed_literal_stands_and_the_others_follow_run_and_profile(clone, cell, effective):
+    add(clone, "first", WRITE, seeds=(0, 1))
+    add(clone, "second", WRITE, seeds=(2, 3), notebook="first.ipynb")
+    run = session.begin(cell["run"], cell["profile"], cell)
+    assert run.parameters == effective
+    assert {name: cell[name] for name in effective} == effective
+
+
+def test_a_notebook_must_define_what_its_run_sets(clone):
+    add(clone, "first", WRITE)
+    with pytest.raises(StudyError, match=r"The run first sets seed, which first\.ipynb does not define\."):
+        session.begin("first", "smoke", {"rate": 0.5})
+
+
+def test_bars_go_to_the_channel(tmp_path, monkeypatch, capsys):
+    channel = tmp_path / "terminal"
+    for value in (str(channel), "off"):
+        monkeypatch.setenv("FPA_PROGRESS", value)
+        assert list(progress(range(3), desc="training")) == [0, 1, 2]
+    assert channel.read_text().count("training") >= 1
+    assert capsys.readouterr().err == ""
+
+
+def test_the_root_is_found_from_the_notebooks(clone):
+    assert find_root() == clone
+
+
+@pytest.mark.parametrize("name", SPECS)
+def test_the_notebooks_of_this_repository_define_their_runs_parameters(name):
+    for profile in ("smoke", "laptop", "paper"):
+        runs.check_parameters(SPECS[name], profile, ROOT)
+
+
+@pytest.mark.parametrize("notebook", {spec.notebook for spec in SPECS.values()})
+def test_the_smoke_values_are_the_defaults_of_the_notebooks_of_this_repository(notebook):
+    spec = next(spec for spec in SPECS.values() if spec.notebook == notebook)
+    expected = {"run": spec.name, "profile": "smoke", **spec.values("smoke")}
+    assert notebooks.literals(ROOT / "notebooks" / notebook) == expected
