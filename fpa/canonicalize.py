@@ -12,6 +12,7 @@ import equinox as eqx
 import jax.numpy as jnp
 import numpy as np
 import scipy.sparse as sp
+from jax.core import Tracer
 from jax.typing import ArrayLike
 from jaxtyping import Array, Float, Int
 
@@ -88,20 +89,21 @@ class Canonical(eqx.Module):
         `context` is what networks see; by default everything that varies, `self.context(parameters)`.
         """
         theta = self.context(parameters)
+        return self._assemble(theta, theta if context is None else context)
+
+    @eqx.filter_jit
+    def _assemble(self, theta: Float[Array, " p"], context: Array) -> ConeProgram:
         m, n = self.b.base.shape[0], self.c.base.shape[0]
-        matrix = self.A(theta).reshape(n, m).T
-        context = theta if context is None else context
-        return ConeProgram(matrix, self.b(theta), self.c(theta), self.cone, context, self.sparsity)
+        return ConeProgram(
+            self.A(theta).reshape(n, m).T, self.b(theta), self.c(theta), self.cone, context, self.sparsity
+        )
 
     def context(self, parameters: Mapping[str, ArrayLike]) -> Float[Array, " p"]:
         """All varying parameters as one vector, each column by column, in alphabetical order of their names."""
         if set(parameters) != set(self.shapes):
             raise ValueError(f"Expected the parameters {sorted(self.shapes)}, got {sorted(parameters)}.")
         for name, shape in self.shapes.items():
-            if jnp.shape(parameters[name]) != shape:
-                raise ValueError(
-                    f"Parameter {name!r} must have shape {shape}, got {tuple(jnp.shape(parameters[name]))}."
-                )
+            _check_value(name, shape, parameters[name])
         dtype = jnp.result_type(float, *parameters.values())
         flat = [jnp.ravel(jnp.asarray(parameters[name], dtype), order="F") for name in self.shapes]
         return jnp.concatenate(flat) if flat else jnp.zeros((0,))
@@ -109,6 +111,13 @@ class Canonical(eqx.Module):
     def recover(self, point: Point) -> dict[str, Array]:
         """The values of the CVXPY variables, by name."""
         return {name: recovery(point.x) for name, recovery in self.variables.items()}
+
+
+def _check_value(name: str, shape: tuple[int, ...], value: ArrayLike) -> None:
+    if jnp.shape(value) != shape:
+        raise ValueError(f"Parameter {name!r} must have shape {shape}, got {tuple(jnp.shape(value))}.")
+    if not isinstance(value, Tracer) and not np.isfinite(np.asarray(value)).all():
+        raise ValueError(f"Parameter {name!r} is not finite.")
 
 
 def canonicalize(problem, varying: Sequence[str] | None = None) -> Canonical:

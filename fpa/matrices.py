@@ -158,5 +158,5 @@ def _pad(values: Array) -> Array:
 
 def _root(squares: Array) -> Array:
     """Square root with derivative 0 at 0."""
-    positive = squares > 0
-    return jnp.where(positive, jnp.sqrt(jnp.where(positive, squares, 1)), 0)
+    zero = squares == 0
+    return jnp.where(zero, 0, jnp.sqrt(jnp.where(zero, 1, squares)))

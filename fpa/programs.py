@@ -89,9 +89,10 @@ class ConeProgram(eqx.Module):
 
 
 def norm(v: Float[Array, " k"]) -> Float[Array, ""]:
-    """Euclidean norm, with derivative 0 at 0."""
+    """Euclidean norm, with derivative 0 at 0; NaN if any entry is."""
     squared = jnp.sum(v * v)
-    return jnp.where(squared > 0, jnp.sqrt(jnp.where(squared > 0, squared, 1)), 0)
+    zero = squared == 0
+    return jnp.where(zero, 0, jnp.sqrt(jnp.where(zero, 1, squared)))
 
 
 def _floating(name: str, value) -> Array:

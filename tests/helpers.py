@@ -4,6 +4,7 @@
 """
 
 import clarabel
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -82,13 +83,13 @@ def over(name: str, registry: dict):
 def random_program(key: jax.Array, layout: tuple[Product, int]) -> ConeProgram:
     """A feasible and bounded program, from a complementary pair: s = P_K(v) and y = P_K*(-v) are optimal."""
     cone, n = layout
-    key_A, key_x, key_v = jax.random.split(key, 3)
-    A = jax.random.normal(key_A, (cone.dim, n))
-    x = jax.random.normal(key_x, (n,))
-    v = jax.random.normal(key_v, (cone.dim,))
+    m = cone.dim
+    flat, x, v = jnp.split(jax.random.normal(key, (m * n + n + m,)), (m * n, m * n + n))
+    A = flat.reshape(m, n)
     return ConeProgram(A, A @ x + cone.project(v), -A.T @ cone.project_dual(-v), cone)
 
 
+@eqx.filter_jit
 def random_programs(seed: int, layout: tuple[Product, int], count: int) -> ConeProgram:
     """A batch of `random_program`."""
     return jax.vmap(lambda key: random_program(key, layout))(jax.random.split(jax.random.key(seed), count))
@@ -96,7 +97,7 @@ def random_programs(seed: int, layout: tuple[Product, int], count: int) -> ConeP
 
 def instance(batch, index: int):
     """One member of a batched module or dictionary."""
-    return jax.tree.map(lambda leaf: leaf[index], batch)
+    return jax.tree.map(lambda leaf: jnp.asarray(np.asarray(leaf)[index]), batch)
 
 
 def blocks(cone: AbstractCone, start: int = 0) -> list[tuple[AbstractCone, np.ndarray]]:
