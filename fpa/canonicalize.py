@@ -157,6 +157,8 @@ def _check(problem):
         if variable.is_complex():
             raise ValueError(f"Variable {variable.name()!r} is complex; only real ones are supported.")
     for parameter in problem.parameters():
+        if parameter.is_complex():
+            raise ValueError(f"Parameter {parameter.name()!r} is complex; only real ones are supported.")
         if math.prod(parameter.shape) != parameter.size or _reduced(parameter):
             raise ValueError(f"Parameter {parameter.name()!r} is symmetric, diagonal or sparse; declare it without.")
     for part in [problem.objective, *problem.constraints]:
@@ -186,12 +188,14 @@ def _conic_form(problem, parameters: dict):
 
     fresh = cp.Problem(problem.objective, problem.constraints)
     missing = [parameter for parameter in parameters.values() if parameter.value is None]
-    for parameter in missing:
-        parameter.value = parameter.project(np.ones(parameter.shape))
-    canonical: Any = fresh.get_problem_data(cp.SCS, solver_opts={"use_quad_obj": False})
+    try:
+        for parameter in missing:
+            parameter.value = parameter.project(np.ones(parameter.shape))
+        canonical: Any = fresh.get_problem_data(cp.SCS, solver_opts={"use_quad_obj": False})
+    finally:
+        for parameter in missing:
+            parameter.value = None
     data, chain, inverse = canonical
-    for parameter in missing:
-        parameter.value = None
     return data, chain.reductions, inverse
 
 

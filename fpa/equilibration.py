@@ -62,13 +62,13 @@ def equilibrate(program: ConeProgram, passes: int = 10) -> Scaled:
 
     (D, E), _ = jax.lax.scan(one_pass, (D, E), length=passes)
     scaled = matrix.scale(D, E)
-    sigma = jnp.mean(scaled.col_lengths()) / jnp.maximum(norm(D * program.b), _SMALLEST)
-    rho = jnp.mean(scaled.row_lengths()) / jnp.maximum(norm(E * program.c), _SMALLEST)
+    sigma = _positive(jnp.mean(scaled.col_lengths())) / jnp.maximum(norm(D * program.b), _SMALLEST)
+    rho = _positive(jnp.mean(scaled.row_lengths())) / jnp.maximum(norm(E * program.c), _SMALLEST)
     return Scaled(scaled, sigma * D * program.b, rho * E * program.c, Equilibration(D, E, sigma, rho))
 
 
 def _positive(norms: Array) -> Array:
-    """Replace empty rows and columns by 1: they are not scaled."""
+    """Replace 0 by 1: empty rows and columns, and an empty matrix, scale nothing."""
     return jnp.where(norms > 0, norms, 1)
 
 

@@ -73,8 +73,9 @@ def evaluate(
     The instances depend on `key` and `chunk` alone, so that methods evaluated with the same key see the same ones.
     Numbers in the solver (scalars of the map, say) are traced: solvers that differ only in them are compiled once.
     """
-    if num_instances < 1:
-        raise ValueError(f"evaluate: num_instances must be at least 1, got {num_instances}.")
+    for name, value in (("num_instances", num_instances), ("chunk", chunk)):
+        if value < 1:
+            raise ValueError(f"evaluate: {name} must be at least 1, got {value}.")
     count = -(-num_instances // chunk)
     solver = jax.tree.map(jnp.asarray, solver)
     batches = stream(distribution, key, count * chunk, chunk)

@@ -37,8 +37,8 @@ class Trace(eqx.Module):
     `fixed_point` is ||u+ - u||, from `Solver.trace` divided by R_0, the same quantity at the cold start;
     `fixed_point_normalized` is ||(x, y)+/tau+ - (x, y)/tau|| in equilibrated coordinates; `primal`, `dual` and `gap`
     are the relative residuals of the original program; `tau` is the homogeneous scale. Where `valid` is false the
-    iterate stands for no point (tau vanishes) and the zero point takes its place. Everything but `fixed_point` is
-    None where only speed matters.
+    iterate stands for no point (tau vanishes): the zero point takes its place, with the largest possible gap, 1.
+    Everything but `fixed_point` is None where only speed matters.
     """
 
     fixed_point: Float[Array, " T"]
@@ -207,7 +207,8 @@ def _record(op, z, fz, point, residuals: bool) -> Trace:
         return Trace(op.residual(z, fz), None, None, None, None, None, None)
     kkt = op.program.residuals(point)
     tau, valid = op.scale(fz)
-    return Trace(op.residual(z, fz), op.residual_normalized(z, fz), kkt.primal, kkt.dual, kkt.gap, tau, valid)
+    gap = jnp.where(valid, kkt.gap, 1)
+    return Trace(op.residual(z, fz), op.residual_normalized(z, fz), kkt.primal, kkt.dual, gap, tau, valid)
 
 
 def _check_tolerance(tol: float, dtype):

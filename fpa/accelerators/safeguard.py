@@ -9,20 +9,23 @@ from jaxtyping import Array, Bool, Float, Int
 from fpa.accelerators.base import AbstractAccelerator
 from fpa.programs import norm
 
+_PAYS = 0.99
+
 
 class SafeguardState(eqx.Module):
     """The state of the inner accelerator and what the safeguard remembers.
 
-    `kept` is f(z) of the last accepted iterate; `first` and `best` are the first and the smallest residual accepted,
-    `accepted` counts accepted proposals; `proposed` says whether the present iterate is a proposal; `wait` is how
-    many plain iterations are left before the next one, and `backoff` how many a rejection costs.
+    `kept` is f(z) of the last accepted iterate, `best` the smallest residual accepted and `level` the smallest one of
+    a plain iteration or a proposal that paid; `unpaid` counts accepted proposals since one paid; `proposed` says
+    whether the present iterate is a proposal; `wait` is how many plain iterations are left before the next one, and
+    `backoff` how many a rejection costs.
     """
 
     inner: Any
     kept: Float[Array, " z"]
-    first: Float[Array, ""]
     best: Float[Array, ""]
-    accepted: Int[Array, ""]
+    level: Float[Array, ""]
+    unpaid: Int[Array, ""]
     proposed: Bool[Array, ""]
     wait: Int[Array, ""]
     backoff: Int[Array, ""]
@@ -31,26 +34,28 @@ class SafeguardState(eqx.Module):
 class Safeguarded(AbstractAccelerator):
     """Plain iteration that tries the proposals of `inner` and keeps those that pay.
 
-    A proposal is rescaled to the size of f(z) where the map is homogeneous (0 is a fixed point of such a map, so
-    shrinking must not pay) and replaced by f(z) where it is not finite. After j accepted proposals, the next one is
-    accepted only if its residual r = ||z - f(z)|| satisfies
+    The residual r is ||z - f(z)||, divided by ||z|| where the map is homogeneous: 0 is a fixed point of such a map, so
+    shrinking must not pay. A proposal is rescaled to the size of f(z) there, and replaced by f(z) where it is zero or
+    not finite. It pays if r is 1 % below `level`, the smallest residual of plain iterations and of proposals that
+    paid. It is accepted if r is at most `factor` times the smallest residual accepted so far, and if it pays or fewer
+    than `patience` proposals were accepted since one paid. Otherwise the method returns to the f(z) it had kept and
+    proposes again after 1, 2, 4, ... plain iterations, counted anew after a proposal that pays.
 
-        r <= factor * best    and    r <= 10 factor * first / (j + 1).
-
-    Otherwise the method returns to the f(z) it had kept and proposes again after 1, 2, 4, ... plain iterations.
-
-    Guarantee, whatever `inner` proposes: if infinitely many proposals are accepted, their residuals fall to 0 by the
-    second inequality (that of Zhang, O'Donoghue and Boyd, 2020). If only finitely many are, the rest is plain
+    Guarantee, whatever `inner` proposes: if infinitely many proposals are accepted, one in every `patience + 1` pays
+    and lowers `level` by 1 %, so that residuals fall geometrically to 0. If only finitely many are, the rest is plain
     iteration, interrupted by single rejected proposals at exponentially growing distances: k iterations contain at
     least k - 2 log2(k) - 2 plain ones. So residuals come arbitrarily close to 0 wherever plain iteration's do.
     """
 
     inner: AbstractAccelerator
     factor: float = eqx.field(static=True, default=2.0)
+    patience: int = eqx.field(static=True, default=10)
 
     def __check_init__(self):
         if not self.factor > 0:
             raise ValueError(f"Safeguarded: factor must be positive, got {self.factor}.")
+        if not self.patience >= 0:
+            raise ValueError(f"Safeguarded: patience must not be negative, got {self.patience}.")
 
     def init(self, op, start=None):
         plain = op.initial() if start is None else start
@@ -60,22 +65,23 @@ class Safeguarded(AbstractAccelerator):
 
     def step(self, op, z, state):
         proposal, inner, fz, point = self.inner.step(op, z, state.inner)
-        residual = norm(fz - z)
-        limit = jnp.minimum(state.best, 10 * state.first / (state.accepted + 1))
-        accepted = ~state.proposed | (residual <= self.factor * limit)
-        paid = state.proposed & accepted
+        residual = norm(fz - z) / _nonzero(op.size(z))
+        pays = residual <= _PAYS * state.level
+        tolerable = (residual <= self.factor * state.best) & (pays | (state.unpaid < self.patience))
+        accepted = ~state.proposed | tolerable
+        paid = state.proposed & tolerable & pays
         kept = jnp.where(accepted, fz, state.kept)
         z_next = jnp.where(accepted & (state.wait == 0), _tame(op, proposal, fz), kept)
-        patience = jnp.where(paid, 1, state.backoff)
+        longer = jnp.minimum(2 * state.backoff, 1 << 30)
         state = SafeguardState(
             inner=inner,
             kept=kept,
-            first=jnp.where(jnp.isfinite(state.first), state.first, residual),
             best=jnp.where(accepted, jnp.minimum(residual, state.best), state.best),
-            accepted=state.accepted + paid,
+            level=jnp.where(paid | ~state.proposed, jnp.minimum(residual, state.level), state.level),
+            unpaid=jnp.where(paid, 0, state.unpaid + (state.proposed & accepted)),
             proposed=_differ(z_next, kept),
             wait=jnp.where(accepted, jnp.maximum(state.wait - 1, 0), state.backoff),
-            backoff=jnp.where(accepted, patience, jnp.minimum(2 * state.backoff, 1 << 30)),
+            backoff=jnp.where(paid, 1, jnp.where(accepted, state.backoff, longer)),
         )
         return z_next, state, fz, point
 
@@ -91,9 +97,15 @@ class Safeguarded(AbstractAccelerator):
 
 
 def _tame(op, proposal, plain):
-    """The proposal at the size of the plain iterate, or that iterate where the proposal is not finite."""
-    scaled = op.rescale(proposal, plain)
-    return jnp.where(jnp.all(jnp.isfinite(scaled)), scaled, plain)
+    """The proposal at the size of the plain iterate, or that iterate where the proposal is zero or not finite."""
+    ratio = op.size(plain) / _nonzero(op.size(proposal))
+    usable = jnp.all(jnp.isfinite(proposal)) & jnp.isfinite(ratio) & jnp.any(proposal != 0)
+    tame = jnp.where(usable, proposal, plain)
+    return tame * (op.size(plain) / _nonzero(op.size(tame)))
+
+
+def _nonzero(size):
+    return jnp.where(size > 0, size, 1)
 
 
 def _differ(a, b):

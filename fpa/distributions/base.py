@@ -56,6 +56,8 @@ def stream(
 
     Instances do not depend on how many are drawn, only on `key` and `batch_size`.
     """
+    if batch_size < 1:
+        raise ValueError(f"stream: batch_size must be at least 1, got {batch_size}.")
     for index, first in enumerate(range(0, num_instances, batch_size)):
         size = min(batch_size, num_instances - first)
         yield sample_batch(distribution, jax.random.fold_in(key, index), size)

@@ -30,8 +30,8 @@ class AbstractFixedPointMap(eqx.Module):
         """The homogeneous scale tau of z (1 for a map without one), and whether z stands for a point at all."""
 
     @abstractmethod
-    def rescale(self, z: Float[Array, " z"], reference: Float[Array, " z"]) -> Float[Array, " z"]:
-        """z at the size of `reference`, where the map is homogeneous and size has no meaning; else z."""
+    def size(self, z: Float[Array, " z"]) -> Float[Array, ""]:
+        """The length of z where the map is homogeneous, so that size has no meaning; else 1."""
 
     @abstractmethod
     def residual(self, z: Float[Array, " z"], fz: Float[Array, " z"]) -> Float[Array, ""]:

@@ -108,9 +108,9 @@ class SCSMap(AbstractFixedPointMap):
         tau = z[n + m]
         return tau, tau > 10 * jnp.finfo(z.dtype).eps * norm(z[: n + m + 1])
 
-    def rescale(self, z, reference):
-        size = norm(z)
-        return z * (norm(reference) / jnp.where(size > 0, size, 1))
+    def size(self, z):
+        largest = jnp.max(jnp.abs(z))
+        return largest * norm(z / jnp.where(largest > 0, largest, 1))
 
     def residual(self, z, fz):
         n, m = self._shape

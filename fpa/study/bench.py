@@ -8,11 +8,11 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import clarabel
 import equinox as eqx
 import jax
-import jax.numpy as jnp
 import numpy as np
 import pandas as pd
 import scipy.sparse as sp
@@ -27,6 +27,10 @@ from fpa.study.session import num_threads
 
 CHUNK = 50
 SCS_STEPS = dict(max_iters=50, eps_abs=1e-15, eps_rel=1e-15, adaptive_scale=False)
+
+
+# x, y and s of all instances, each with a leading instance axis.
+Points = dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -60,13 +64,13 @@ def _data(program: fpa.ConeProgram):
 
 @dataclass(frozen=True)
 class Method:
-    """`run(family)` solves all instances and returns x, y, s, each with a leading instance axis."""
+    """A name, and how to solve all instances."""
 
     name: str
-    run: Callable[[Family], fpa.Point]
+    run: Callable[[Family], Points]
 
 
-def batched_steps(splitting: fpa.SCS) -> Callable[[Family], fpa.Point]:
+def batched_steps(splitting: fpa.SCS) -> Callable[[Family], Points]:
     """50 iterations of our map, no residuals."""
 
     def one(distribution, parameters):
@@ -83,12 +87,16 @@ def batched_solve(splitting: fpa.SCS, accelerator: fpa.AbstractAccelerator, eps:
     return _batched(lambda d, parameters: solver.solve(d.program(parameters), tol=eps, max_steps=20_000).point)
 
 
-def _batched(one) -> Callable[[Family], fpa.Point]:
+def _batched(one) -> Callable[[Family], Points]:
     @eqx.filter_jit
     def run(distribution, parameters):
         return jax.lax.map(lambda p: one(distribution, p), parameters, batch_size=CHUNK)
 
-    return lambda family: jax.block_until_ready(run(family.distribution, family.parameters))
+    def points(family):
+        point = jax.block_until_ready(run(family.distribution, family.parameters))
+        return {name: getattr(point, name) for name in "xys"}
+
+    return points
 
 
 def scs_fresh(**options):
@@ -115,8 +123,8 @@ def scs_update(**options):
     return run
 
 
-def _stack(solutions: list[dict]) -> fpa.Point:
-    return fpa.Point(*[jnp.asarray(np.stack([solution[name] for solution in solutions])) for name in "xys"])
+def _stack(solutions: list[dict]) -> Points:
+    return {name: np.stack([solution[name] for solution in solutions]) for name in "xys"}
 
 
 def clarabel_solve(eps: float):
@@ -188,8 +196,11 @@ class Task:
         )
 
 
-def _quality(family: Family, points: fpa.Point) -> dict:
-    worst = jax.vmap(lambda p, point: family.distribution.program(p).residuals(point).worst)(family.parameters, points)
+def _quality(family: Family, points: Points) -> dict:
+    def one(parameters, x, y, s):
+        return family.distribution.program(parameters).residuals(fpa.Point(x, y, s)).worst
+
+    worst = jax.jit(jax.vmap(one))(family.parameters, points["x"], points["y"], points["s"])
     worst = np.nan_to_num(np.asarray(worst), nan=np.inf)
     return {"worst_residual_median": np.median(worst), "worst_residual_max": np.max(worst)}
 

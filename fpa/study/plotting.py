@@ -108,6 +108,10 @@ BANDS = {
 }
 
 
+# All quantities are relative; what exceeds 20 times the residual of the zero point is off the chart.
+_TOP = 20.0
+
+
 def style() -> None:
     """Set the study's look for every figure that follows."""
     sns.set_theme(context="paper", style="ticks", font="DejaVu Sans", rc=_LOOK)
@@ -204,6 +208,7 @@ def _draw(axes: Axes, part: pd.DataFrame, quantity: Metric, band: Band) -> None:
         edges = band.lower(shown), band.upper(shown)
         axes.fill_between(shown["iteration"], *edges, color=look.color, alpha=0.15, linewidth=0)
     axes.set_xlim(drawn["iteration"].min(), drawn["iteration"].max())
+    axes.set_ylim(top=min(axes.get_ylim()[1], _TOP))
 
 
 def _annotate(figure: Figure, frame: pd.DataFrame, band: Band, title: str | None) -> None:
