@@ -41,7 +41,7 @@ class Trace(eqx.Module):
     Everything but `fixed_point` is None where only speed matters.
     """
 
-    fixed_point: Float[Array, " T"]
+    fixed_point: Float[Array, "*T"]
     fixed_point_normalized: Recorded
     primal: Recorded
     dual: Recorded
@@ -50,7 +50,7 @@ class Trace(eqx.Module):
     valid: Recorded
 
     @property
-    def worst(self) -> Float[Array, " T"]:
+    def worst(self) -> Float[Array, "*T"]:
         """The largest of primal, dual and gap."""
         return jnp.maximum(jnp.maximum(self.primal, self.dual), self.gap)
 

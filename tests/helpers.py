@@ -3,6 +3,9 @@
 `from helpers import CONES, over` and then `@over("cone", CONES)` runs a test once for each entry of a registry.
 """
 
+from collections.abc import Iterator
+from typing import Any
+
 import clarabel
 import equinox as eqx
 import jax
@@ -80,19 +83,31 @@ def over(name: str, registry: dict):
     return pytest.mark.parametrize(name, registry.values(), ids=registry.keys())
 
 
-def random_program(key: jax.Array, layout: tuple[Product, int]) -> ConeProgram:
-    """A feasible and bounded program, from a complementary pair: s = P_K(v) and y = P_K*(-v) are optimal."""
+def random_pair(key: jax.Array, layout: tuple[Product, int]) -> tuple[ConeProgram, Point]:
+    """A program and its solution, from a complementary pair: s = P_K(v) and y = P_K*(-v) are optimal."""
     cone, n = layout
     m = cone.dim
     flat, x, v = jnp.split(jax.random.normal(key, (m * n + n + m,)), (m * n, m * n + n))
     A = flat.reshape(m, n)
-    return ConeProgram(A, A @ x + cone.project(v), -A.T @ cone.project_dual(-v), cone)
+    s, y = cone.project(v), cone.project_dual(-v)
+    return ConeProgram(A, A @ x + s, -A.T @ y, cone), Point(x, y, s)
+
+
+def random_program(key: jax.Array, layout: tuple[Product, int]) -> ConeProgram:
+    """A feasible and bounded program."""
+    return random_pair(key, layout)[0]
 
 
 @eqx.filter_jit
 def random_programs(seed: int, layout: tuple[Product, int], count: int) -> ConeProgram:
     """A batch of `random_program`."""
     return jax.vmap(lambda key: random_program(key, layout))(jax.random.split(jax.random.key(seed), count))
+
+
+@eqx.filter_jit
+def random_pairs(seed: int, layout: tuple[Product, int], count: int) -> tuple[ConeProgram, Point]:
+    """A batch of `random_pair`."""
+    return jax.vmap(lambda key: random_pair(key, layout))(jax.random.split(jax.random.key(seed), count))
 
 
 def instance(batch, index: int):
@@ -197,6 +212,41 @@ def _violation(cone: AbstractCone, v: np.ndarray, dual: bool) -> float:
     if isinstance(cone, SecondOrder):
         return float(max(0, np.linalg.norm(v[1:]) - v[0]))
     return float(max(0, -np.linalg.eigvalsh(smat(v, cone.order))[0]))
+
+
+def projection(cone: AbstractCone, v, dual: bool = False) -> np.ndarray:
+    """The projection on a cone or its dual, in NumPy."""
+    v, projected = np.asarray(v), np.zeros(cone.dim)
+    for part, rows in blocks(cone):
+        projected[rows] = _projection(part, v[rows], dual)
+    return projected
+
+
+def _projection(cone: AbstractCone, v: np.ndarray, dual: bool) -> np.ndarray:
+    if isinstance(cone, Zero):
+        return v if dual else 0 * v
+    if isinstance(cone, NonNegative):
+        return np.maximum(v, 0)
+    if isinstance(cone, SecondOrder):
+        length = np.linalg.norm(v[1:])
+        if length <= abs(v[0]):
+            return v if v[0] > 0 else 0 * v
+        return (v[0] + length) / 2 * np.append(1, v[1:] / length)
+    values, vectors = np.linalg.eigh(smat(v, cone.order))
+    column, row = np.triu_indices(cone.order)
+    matrix = (vectors * np.maximum(values, 0)) @ vectors.T
+    return matrix[row, column] * np.where(row == column, 1, np.sqrt(2))
+
+
+def equations(jaxpr, repeats: int = 1) -> Iterator[tuple[Any, int]]:
+    """Every equation of a jaxpr, those of inner ones too, and how often scans repeat it."""
+    for equation in jaxpr.eqns:
+        yield equation, repeats
+        inner = repeats * equation.params.get("length", 1) if equation.primitive.name == "scan" else repeats
+        for part in jax.tree.leaves(list(equation.params.values()), is_leaf=lambda p: hasattr(p, "eqns")):
+            part = getattr(part, "jaxpr", part)
+            if hasattr(part, "eqns"):
+                yield from equations(part, inner)
 
 
 def kkt_error(program: ConeProgram, point: Point) -> dict[str, float]:

@@ -1,7 +1,11 @@
 """CVXPY problems with parameters, for the laws of canonicalisation; each call makes a problem of its own."""
 
 import cvxpy as cp
+import jax
 import numpy as np
+
+from fpa.canonicalize import Canonical, canonicalize
+from fpa.distributions import AbstractDistribution
 
 
 def _constants(*shape: int) -> np.ndarray:
@@ -126,3 +130,16 @@ def dynamic_lasso(p: int, q: int, num_steps: int, delta: float = 0.1, beta: floa
     objective = cp.norm2(H @ cp.vec(z, order="C") - g) ** 2 + lam * cp.norm1(cp.vec(z, order="C"))
     moves = [z[i + 1] == z[i] + delta + beta * v[i] for i in range(num_steps - 1)]
     return cp.Problem(cp.Minimize(objective + cp.norm2(cp.vec(v, order="C"))), moves)
+
+
+class Portfolio(AbstractDistribution):
+    """A family of one's own: a problem and a sampler."""
+
+    canonical: Canonical
+
+    def __init__(self):
+        x, r = cp.Variable(4, name="x"), cp.Parameter(4, name="r")
+        self.canonical = canonicalize(cp.Problem(cp.Maximize(r @ x - cp.sum_squares(x)), [cp.sum(x) == 1, x >= 0]))
+
+    def sample(self, key):
+        return {"r": jax.random.normal(key, (4,))}

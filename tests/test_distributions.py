@@ -9,9 +9,9 @@ import jax
 import numpy as np
 import pytest
 from helpers import DISTRIBUTIONS, instance, solve_scs
+from problems import Portfolio
 
-from fpa.canonicalize import Canonical, canonicalize
-from fpa.distributions import AbstractDistribution, Lasso, RobustKalman, role_key, sample_batch, stream
+from fpa.distributions import Lasso, RobustKalman, role_key, sample_batch, stream
 from fpa.distributions.kalman import dynamics, kalman_problem
 from fpa.distributions.lasso import lasso_problem
 from fpa.maps import SCS
@@ -19,19 +19,6 @@ from fpa.programs import ConeProgram
 
 _BATCH = 256
 ROLES = ("train", "validation", "test", "tune")
-
-
-class Portfolio(AbstractDistribution):
-    """A family of one's own: a problem and a sampler."""
-
-    canonical: Canonical
-
-    def __init__(self):
-        x, r = cp.Variable(4, name="x"), cp.Parameter(4, name="r")
-        self.canonical = canonicalize(cp.Problem(cp.Maximize(r @ x - cp.sum_squares(x)), [cp.sum(x) == 1, x >= 0]))
-
-    def sample(self, key):
-        return {"r": jax.random.normal(key, (4,))}
 
 
 ALL = {**DISTRIBUTIONS, "portfolio": Portfolio()}
@@ -127,7 +114,8 @@ def test_a_lasso_sample_has_the_stated_moments():
 def test_a_share_of_the_lasso_truth_is_exactly_zero():
     """Without noise the truth is the least-squares solution; int((1 - 0.35) 6) = 3 of its entries are 0."""
     lasso = Lasso(6, 9, density=0.35, noise=0.0)
-    batch = jax.device_get(sample_batch(lasso, jax.random.key(2), _BATCH))
+    sample = jax.jit(lambda keys: jax.lax.map(lasso.sample, keys))
+    batch = jax.device_get(sample(jax.random.split(jax.random.key(2), _BATCH)))
     truth = np.stack([np.linalg.lstsq(F, g)[0] for F, g in zip(batch["F"], batch["g"], strict=True)])
     zero = np.abs(truth) < 1e-10
     assert np.all(zero.sum(axis=1) == 3) and np.all(zero.any(axis=0))
@@ -183,7 +171,7 @@ def test_what_is_shared_stays_unbatched_under_vmap():
     m, n = program.A.shape
     assert program.b.shape == (_BATCH, m) and program.c.shape == (n,) and program.context.shape == (_BATCH, 12)
     assert _shapes(lambda p: SCS().bind(kalman.program(p)).system.G, None, "kalman").shape == (n, n)
-    with pytest.raises(ValueError, match="vmap has mapped output but out_axes is None"):
+    with pytest.raises(ValueError, match=r"axis spec None but output was batched|mapped output but out_axes is None"):
         _shapes(lambda p: lasso.program(p).A, None, "lasso")
 
 

@@ -9,7 +9,7 @@ from jaxtyping import Array, Bool, Float, Int
 from fpa.accelerators.base import AbstractAccelerator
 from fpa.programs import norm
 
-_PAYS = 0.99
+_PAYS = 0.9
 
 
 class SafeguardState(eqx.Module):
@@ -36,13 +36,13 @@ class Safeguarded(AbstractAccelerator):
 
     The residual r is ||z - f(z)||, divided by ||z|| where the map is homogeneous: 0 is a fixed point of such a map, so
     shrinking must not pay. A proposal is rescaled to the size of f(z) there, and replaced by f(z) where it is zero or
-    not finite. It pays if r is 1 % below `level`, the smallest residual of plain iterations and of proposals that
+    not finite. It pays if r is 10 % below `level`, the smallest residual of plain iterations and of proposals that
     paid. It is accepted if r is at most `factor` times the smallest residual accepted so far, and if it pays or fewer
     than `patience` proposals were accepted since one paid. Otherwise the method returns to the f(z) it had kept and
     proposes again after 1, 2, 4, ... plain iterations, counted anew after a proposal that pays.
 
     Guarantee, whatever `inner` proposes: if infinitely many proposals are accepted, one in every `patience + 1` pays
-    and lowers `level` by 1 %, so that residuals fall geometrically to 0. If only finitely many are, the rest is plain
+    and lowers `level` by 10 %, so that residuals fall geometrically to 0. If only finitely many are, the rest is plain
     iteration, interrupted by single rejected proposals at exponentially growing distances: k iterations contain at
     least k - 2 log2(k) - 2 plain ones. So residuals come arbitrarily close to 0 wherever plain iteration's do.
     """

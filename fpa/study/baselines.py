@@ -3,6 +3,7 @@
 import numpy as np
 
 import fpa
+from fpa.study.plotting import comparable
 from fpa.study.store import cached
 from fpa.tuning import CANDIDATES
 
@@ -29,8 +30,22 @@ def baselines(tuned_splitting: fpa.SCS) -> dict[str, fpa.Solver]:
     }
 
 
-def reading(curves: fpa.Curves, level: float) -> dict[str, float]:
-    """Where the mean fixed-point residual crosses `level` (0: never), and the worst KKT residual at 50 and the end."""
+def reading(name: str, curves: fpa.Curves, level: float) -> dict[str, object]:
+    """Where a method's mean fixed-point residual crosses `level`, and its mean worst KKT residual at 50 and the end.
+
+    The crossing is 0 if there is none, and absent for a method that iterates another map.
+    """
     worst = np.maximum.reduce([curves.values[metric] for metric in ("primal", "dual", "gap")]).mean(axis=(0, 1))
     crossing = int(fpa.iterations_to(curves.mean("fixed_point"), level))
-    return {f"iterations to {level:g}": crossing, "worst at 50": worst[49], f"worst at {worst.size}": worst[-1]}
+    return {
+        f"iterations to {level:g}": crossing if comparable("fixed_point", name) else None,
+        "worst at 50": worst[49],
+        f"worst at {worst.size}": worst[-1],
+    }
+
+
+def share_with_point(distribution: fpa.AbstractDistribution, seed: int, num_steps: int) -> float:
+    """The share of 25 instances whose tau has left 0 after `num_steps` iterations *without* equilibration."""
+    solver = fpa.Solver(fpa.SCS(equilibrate=False))
+    curves = fpa.evaluate(solver, distribution, fpa.role_key(seed, "test"), 25, num_steps)
+    return float(curves.valid[0, :, -1].mean())

@@ -1,0 +1,113 @@
+"""Small fixed-point maps that are no solver's, and a map that counts its applications."""
+
+import equinox as eqx
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+from jax.experimental import io_callback
+
+from fpa.cones import Zero
+from fpa.maps import AbstractFixedPointMap, AbstractSplitting
+from fpa.programs import ConeProgram, Point, norm
+
+
+def empty_program(dim: int) -> ConeProgram:
+    """A program with A, b and c equal to zero: the residuals of a point are its length and zero."""
+    return ConeProgram(np.zeros((dim, dim)), np.zeros(dim), np.zeros(dim), Zero(dim))
+
+
+class Toy(AbstractFixedPointMap):
+    """f(z) = M z + q or, folded, M |z| + q: a contraction where M is one."""
+
+    M: Array
+    q: Array
+    program: ConeProgram
+    folded: bool = eqx.field(static=True, default=False)
+
+    def __call__(self, z):
+        fz = self.M @ (jnp.abs(z) if self.folded else z) + self.q
+        return fz, Point(fz, fz, fz)
+
+    def initial(self):
+        return jnp.ones_like(self.q)
+
+    def lift(self, point, tau):
+        return point.x
+
+    def scale(self, z):
+        return jnp.ones(()), jnp.ones((), bool)
+
+    def size(self, z):
+        return jnp.ones(())
+
+    def residual(self, z, fz):
+        return norm(z - fz)
+
+    def residual_normalized(self, z, fz):
+        return norm(z - fz)
+
+    def certificate(self, z):
+        return Point(z, z, z)
+
+
+def random_toy(seed: int, dim: int, rate: float = 0.9, folded: bool = False) -> Toy:
+    """A map whose M is no symmetric matrix, of spectral norm `rate`."""
+    rng = np.random.default_rng(seed)
+    M = rng.standard_normal((dim, dim))
+    M, q = jnp.asarray(rate * M / np.linalg.norm(M, 2)), jnp.asarray(rng.standard_normal(dim))
+    return Toy(M, q, empty_program(dim), folded)
+
+
+class Tally:
+    """How often something happened."""
+
+    def __init__(self):
+        self.count = 0
+
+    def add(self):
+        self.count += 1
+
+
+class Counted(AbstractFixedPointMap):
+    """`op`, with every application that is really carried out counted in `tally`."""
+
+    op: AbstractFixedPointMap
+    tally: Tally = eqx.field(static=True)
+
+    @property
+    def program(self):
+        return self.op.program
+
+    def __call__(self, z):
+        io_callback(self.tally.add, None, ordered=True)
+        return self.op(z)
+
+    def initial(self):
+        return self.op.initial()
+
+    def lift(self, point, tau):
+        return self.op.lift(point, tau)
+
+    def scale(self, z):
+        return self.op.scale(z)
+
+    def size(self, z):
+        return self.op.size(z)
+
+    def residual(self, z, fz):
+        return self.op.residual(z, fz)
+
+    def residual_normalized(self, z, fz):
+        return self.op.residual_normalized(z, fz)
+
+    def certificate(self, z):
+        return self.op.certificate(z)
+
+
+class Bound(AbstractSplitting):
+    """The splitting that turns every program into the same map."""
+
+    op: AbstractFixedPointMap
+
+    def bind(self, program):
+        return self.op
