@@ -1,5 +1,7 @@
 """Small fixed-point maps that are no solver's, and a map that counts its applications."""
 
+from collections.abc import Callable
+
 import equinox as eqx
 import jax.numpy as jnp
 import numpy as np
@@ -16,20 +18,34 @@ def empty_program(dim: int) -> ConeProgram:
     return ConeProgram(np.zeros((dim, dim)), np.zeros(dim), np.zeros(dim), Zero(dim))
 
 
+def affine(M, q, z):
+    return M @ z + q
+
+
+def folded(M, q, z):
+    return M @ jnp.abs(z) + q
+
+
+def flattening(M, q, z):
+    """From far away Newton's and secant methods diverge, plain iteration does not."""
+    return z - jnp.arcsinh(z - q)
+
+
 class Toy(AbstractFixedPointMap):
-    """f(z) = M z + q or, folded, M |z| + q: a contraction where M is one."""
+    """f(z) = rule(M, q, z)."""
 
     M: Array
     q: Array
+    start: Array
     program: ConeProgram
-    folded: bool = eqx.field(static=True, default=False)
+    rule: Callable = eqx.field(static=True)
 
     def __call__(self, z):
-        fz = self.M @ (jnp.abs(z) if self.folded else z) + self.q
+        fz = self.rule(self.M, self.q, z)
         return fz, Point(fz, fz, fz)
 
     def initial(self):
-        return jnp.ones_like(self.q)
+        return self.start
 
     def lift(self, point, tau):
         return point.x
@@ -50,12 +66,12 @@ class Toy(AbstractFixedPointMap):
         return Point(z, z, z)
 
 
-def random_toy(seed: int, dim: int, rate: float = 0.9, folded: bool = False) -> Toy:
+def random_toy(seed: int, dim: int, rule: Callable = affine, rate: float = 0.9) -> Toy:
     """A map whose M is no symmetric matrix, of spectral norm `rate`."""
     rng = np.random.default_rng(seed)
-    M = rng.standard_normal((dim, dim))
-    M, q = jnp.asarray(rate * M / np.linalg.norm(M, 2)), jnp.asarray(rng.standard_normal(dim))
-    return Toy(M, q, empty_program(dim), folded)
+    M, q, start = rng.standard_normal((dim, dim)), rng.standard_normal(dim), 10 * rng.standard_normal(dim)
+    M = rate * M / np.linalg.norm(M, 2)
+    return Toy(jnp.asarray(M), jnp.asarray(q), jnp.asarray(start), empty_program(dim), rule)
 
 
 class Tally:

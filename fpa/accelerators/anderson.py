@@ -20,6 +20,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
 from fpa.accelerators.base import AbstractMixing
+from fpa.programs import norm
 
 
 class AndersonState(eqx.Module):
@@ -35,8 +36,8 @@ class AndersonState(eqx.Module):
 class AndersonAcceleration(AbstractMixing):
     """Anderson acceleration of type "I" or "II" with the given memory, at every iteration, without safeguard.
 
-    Without a safeguard it can diverge: see `Safeguarded`. `regularization` is relative to the trace of the matrix
-    it is added to.
+    Without a safeguard it can diverge: see `Safeguarded`. `regularization` is relative to the Frobenius norms of S
+    and Y (type I) or of Y alone, squared (type II); differences no larger than rounding errors are damped as well.
     """
 
     memory: int = eqx.field(static=True, default=5)
@@ -62,13 +63,13 @@ class AndersonAcceleration(AbstractMixing):
         first = state.count == 0
         S = state.S.at[row].set(jnp.where(first, 0, z - state.z))
         Y = state.Y.at[row].set(jnp.where(first, 0, g - state.g))
-        z_next = fz - self._weights(S, Y, g) @ (S - Y)
+        z_next = fz - self._weights(S, Y, g, 10 * jnp.finfo(z.dtype).eps * norm(z)) @ (S - Y)
         return z_next, AndersonState(z, g, S, Y, state.count + 1)
 
-    def _weights(self, S, Y, g):
+    def _weights(self, S, Y, g, rounding):
         left = S if self.kind == "I" else Y
         gram = left @ Y.T
         empty = jnp.sum(left * left, axis=1) == 0
-        ridge = self.regularization * jnp.sqrt(jnp.sum(left * left) * jnp.sum(Y * Y))
+        ridge = self.regularization * norm(left.ravel()) * norm(Y.ravel()) + rounding**2
         diagonal = jnp.where(empty, 1, 0) + ridge
         return jnp.linalg.solve(gram + jnp.diag(diagonal), left @ g)
