@@ -237,7 +237,7 @@ NUM_INSTANCES = {
 }
 
 
-def main(root: Path, profile: str, rounds: int = 5) -> pd.DataFrame:
+def main(root: Path, profile: str, rounds: int = 3) -> pd.DataFrame:
     """Measure everything, write `figures/<profile>/bench.csv` and print it."""
     jax.config.update("jax_enable_x64", True)
     counts = NUM_INSTANCES[profiles.get(profile).name]
