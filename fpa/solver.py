@@ -101,6 +101,8 @@ class Solver(eqx.Module):
 
         The returned `Trace.fixed_point` is not divided by R_0.
         """
+        if not start < stop:
+            raise ValueError(f"Solver.run: stop must come after start, got {start} and {stop}.")
         traces = []
         for end in _segments(self.accelerator, start, stop):
             (z, state), trace = self._scan(op, z, state, end - start, residuals)
@@ -140,6 +142,8 @@ class Solver(eqx.Module):
         reverse mode; `trace` is. Raises ValueError for a `tol` that the precision of the data cannot resolve.
         """
         _check_tolerance(tol, program.b.dtype)
+        if max_steps < 0:
+            raise ValueError(f"Solver.solve: max_steps must not be negative, got {max_steps}.")
         op = self.splitting.bind(program)
         z, state = self.accelerator.init(op, None if start is None else op.lift(start, 1.0))
         progress = _Progress(z, state, _first_solution(program, tol, start))
@@ -155,22 +159,22 @@ class Solver(eqx.Module):
         """Iterations begin+1, ..., end of `solve`: first what does not fill a chunk, then chunk by chunk."""
         first, chunks = (end - begin) % _CHECK_EVERY, (end - begin) // _CHECK_EVERY
         if first:
-            progress = self._chunk(op, progress, first, tols)
+            progress = self._while_running(op, progress, begin + first, first, tols)
         if chunks:
-            progress = self._while_running(op, progress, end, tols)
+            progress = self._while_running(op, progress, end, _CHECK_EVERY, tols)
         if end not in self.accelerator.boundaries:
             return progress
         z, state = self.accelerator.cross(op, progress.z, progress.state, end)
         return _Progress(z, state, progress.solution)
 
-    def _while_running(self, op, progress, end, tols):
+    def _while_running(self, op, progress, end, chunk, tols):
         def unfinished(p):
             return (p.solution.status == Status.RUNNING) & (p.solution.iterations < end)
 
         dynamic, static = eqx.partition(progress, eqx.is_array)
         loop = jax.lax.while_loop(
             lambda d: unfinished(eqx.combine(d, static)),
-            lambda d: eqx.filter(self._chunk(op, eqx.combine(d, static), _CHECK_EVERY, tols), eqx.is_array),
+            lambda d: eqx.filter(self._chunk(op, eqx.combine(d, static), chunk, tols), eqx.is_array),
             dynamic,
         )
         return eqx.combine(loop, static)

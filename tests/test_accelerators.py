@@ -109,7 +109,7 @@ def test_a_solve_applies_the_map_as_often_as_it_says(name):
     "wrapped",
     [
         Safeguarded(Picard()),
-        Safeguarded(Safeguarded(Picard(), factor=0.5), patience=0),
+        Safeguarded(Safeguarded(Picard(), factor=0.5), patience=1),
         Switch(Picard(), 5, Picard()),
         Switch(Safeguarded(Picard()), 1, Switch(Picard(), 11, Picard())),
         Safeguarded(Switch(Picard(), 5, Picard())),
@@ -209,7 +209,7 @@ def test_boundaries_of_a_switch_are_those_of_its_parts_in_their_own_time():
     assert Switch(inner, 8, Picard()).boundaries == (3, 8)
     assert Switch(inner, 3, inner).boundaries == (3, 6)
     assert Switch(inner, 2, inner).boundaries == (2, 5)
-    assert Safeguarded(Switch(inner, 8, inner)).boundaries == (3, 8, 11)
+    assert Safeguarded(Switch(inner, 8, inner)).boundaries == (4, 9, 12)
     assert AndersonAcceleration().boundaries == ()
 
 
@@ -220,7 +220,8 @@ def test_boundaries_of_a_switch_are_those_of_its_parts_in_their_own_time():
         (lambda: AndersonAcceleration(regularization=-1.0), "regularization must be >= 0, got -1.0."),
         (lambda: AndersonAcceleration(regularization=float("nan")), "regularization must be >= 0, got nan."),
         (lambda: Safeguarded(Picard(), factor=0.0), "Safeguarded: factor must be positive, got 0.0."),
-        (lambda: Safeguarded(Picard(), patience=-1), "Safeguarded: patience must not be negative, got -1."),
+        (lambda: Safeguarded(Picard(), patience=0), "Safeguarded: patience must be at least 1, got 0."),
+        (lambda: Safeguarded(Picard(), share=0.0), "Safeguarded: share must lie in (0, 1], got 0.0."),
         (lambda: Switch(Picard(), 0, Picard()), "Switch: after must be at least 1, got 0."),
     ],
 )  # fmt: skip

@@ -3,6 +3,7 @@
 from typing import Any
 
 import equinox as eqx
+import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
@@ -15,85 +16,105 @@ _PAYS = 0.9
 class SafeguardState(eqx.Module):
     """The state of the inner accelerator and what the safeguard remembers.
 
-    `kept` is f(z) of the last accepted iterate, `best` the smallest residual accepted and `level` the smallest one of
-    a plain iteration or a proposal that paid; `unpaid` counts accepted proposals since one paid; `proposed` says
-    whether the present iterate is a proposal; `wait` is how many plain iterations are left before the next one, and
-    `backoff` how many a rejection costs.
+    `opening` is the first iterate of the inner accelerator and `opens` whether it is still to be tried. `kept` is f(z)
+    of the last iterate that counts and `level` the smallest residual of those; `trial` is how many proposals the
+    present trial has followed (0: the iterate is a plain one), `allowance` how many it may follow, and `rest` how many
+    plain iterations are left before the next one.
     """
 
     inner: Any
+    opening: Float[Array, " z"]
+    opens: Bool[Array, ""]
     kept: Float[Array, " z"]
-    best: Float[Array, ""]
     level: Float[Array, ""]
-    unpaid: Int[Array, ""]
-    proposed: Bool[Array, ""]
-    wait: Int[Array, ""]
-    backoff: Int[Array, ""]
+    trial: Int[Array, ""]
+    allowance: Int[Array, ""]
+    rest: Int[Array, ""]
 
 
 class Safeguarded(AbstractAccelerator):
-    """Plain iteration that tries the proposals of `inner` and keeps those that pay.
+    """Plain iteration that follows `inner` on trial and stays where that pays.
 
     The residual r is ||z - f(z)||, divided by ||z|| where the map is homogeneous: 0 is a fixed point of such a map, so
-    shrinking must not pay. A proposal is rescaled to the size of f(z) there, and replaced by f(z) where it is zero or
-    not finite. It pays if r is 10 % below `level`, the smallest residual of plain iterations and of proposals that
-    paid. It is accepted if r is at most `factor` times the smallest residual accepted so far, and if it pays or fewer
-    than `patience` proposals were accepted since one paid. Otherwise the method returns to the f(z) it had kept and
-    proposes again after 1, 2, 4, ... plain iterations, counted anew after a proposal that pays.
+    shrinking must not pay. There a proposal is rescaled to the size of f(z); where it is zero or not finite f(z) takes
+    its place. The first iteration is plain, from the cold start. A *trial* then follows the proposals of `inner`, the
+    first iterate of a learned initializer among them. It pays, and goes on from there with a fresh allowance, once r
+    is 10 % below `level`, the smallest residual so far. It fails after `patience` iterations that do not pay (twice as
+    many in the next trial, until one pays), or at once where r exceeds `factor` times `level`. Then the method returns
+    to the f(z) it had kept, and the next trial begins after `1 / share` plain iterations for each one lost.
 
-    Guarantee, whatever `inner` proposes: if infinitely many proposals are accepted, one in every `patience + 1` pays
-    and lowers `level` by 10 %, so that residuals fall geometrically to 0. If only finitely many are, the rest is plain
-    iteration, interrupted by single rejected proposals at exponentially growing distances: k iterations contain at
-    least k - 2 log2(k) - 2 plain ones. So residuals come arbitrarily close to 0 wherever plain iteration's do.
+    Guarantee, whatever `inner` proposes: if infinitely many trials pay, residuals fall geometrically to 0. If finitely
+    many do, the rest is one unbroken sequence of plain iterations, and what failed trials lose is at most `share` of
+    them and one trial. So residuals come arbitrarily close to 0 wherever plain iteration's do, and a hopeless inner
+    accelerator costs no more than that.
     """
 
     inner: AbstractAccelerator
-    factor: float = eqx.field(static=True, default=2.0)
+    factor: float = eqx.field(static=True, default=1e4)
     patience: int = eqx.field(static=True, default=10)
+    share: float = eqx.field(static=True, default=0.2)
 
     def __check_init__(self):
         if not self.factor > 0:
             raise ValueError(f"Safeguarded: factor must be positive, got {self.factor}.")
-        if not self.patience >= 0:
-            raise ValueError(f"Safeguarded: patience must not be negative, got {self.patience}.")
+        if not self.patience >= 1:
+            raise ValueError(f"Safeguarded: patience must be at least 1, got {self.patience}.")
+        if not 0 < self.share <= 1:
+            raise ValueError(f"Safeguarded: share must lie in (0, 1], got {self.share}.")
 
     def init(self, op, start=None):
         plain = op.initial() if start is None else start
-        z, inner = self.inner.init(op, start)
-        z, zero, infinite = _tame(op, z, plain), jnp.zeros((), jnp.int32), jnp.full((), jnp.inf, z.dtype)
-        return z, SafeguardState(inner, plain, infinite, infinite, zero, _differ(z, plain), zero, zero + 1)
+        opening, inner = self.inner.init(op, start)
+        return plain, SafeguardState(
+            inner=inner,
+            opening=opening,
+            opens=_differ(opening, plain),
+            kept=plain,
+            level=jnp.full((), jnp.inf, plain.dtype),
+            trial=jnp.zeros((), jnp.int32),
+            allowance=jnp.full((), self.patience, jnp.int32),
+            rest=jnp.zeros((), jnp.int32),
+        )
 
     def step(self, op, z, state):
         proposal, inner, fz, point = self.inner.step(op, z, state.inner)
+        proposal = jnp.where(state.opens, state.opening, proposal)
+        inner = jax.tree.map(lambda old, new: jnp.where(state.opens, old, new), state.inner, inner)
         residual = norm(fz - z) / _nonzero(op.size(z))
-        pays = residual <= _PAYS * state.level
-        tolerable = (residual <= self.factor * state.best) & (pays | (state.unpaid < self.patience))
-        accepted = ~state.proposed | tolerable
-        paid = state.proposed & tolerable & pays
-        kept = jnp.where(accepted, fz, state.kept)
-        z_next = jnp.where(accepted & (state.wait == 0), _tame(op, proposal, fz), kept)
-        longer = jnp.minimum(2 * state.backoff, 1 << 30)
+        plain = state.trial == 0
+        paid = ~plain & (residual <= _PAYS * state.level)
+        follow = (residual <= self.factor * state.level) & (state.trial < state.allowance)
+        failed = ~plain & ~paid & ~follow
+        kept = jnp.where(plain | paid, fz, state.kept)
+        rest = jnp.where(failed, self._rest(state.trial), jnp.maximum(state.rest - plain, 0))
+        free = ~failed & (rest == 0)
+        z_next = jnp.where(failed, state.kept, jnp.where(free, _tame(op, proposal, fz), fz))
+        longer = jnp.minimum(2 * state.allowance, 1 << 20)
+        followed = jnp.where(plain | paid | failed, 0, state.trial)
         state = SafeguardState(
             inner=inner,
+            opening=state.opening,
+            opens=jnp.zeros((), bool),
             kept=kept,
-            best=jnp.where(accepted, jnp.minimum(residual, state.best), state.best),
-            level=jnp.where(paid | ~state.proposed, jnp.minimum(residual, state.level), state.level),
-            unpaid=jnp.where(paid, 0, state.unpaid + (state.proposed & accepted)),
-            proposed=_differ(z_next, kept),
-            wait=jnp.where(accepted, jnp.maximum(state.wait - 1, 0), state.backoff),
-            backoff=jnp.where(paid, 1, jnp.where(accepted, state.backoff, longer)),
+            level=jnp.where(plain | paid, jnp.minimum(residual, state.level), state.level),
+            trial=followed + (free & _differ(z_next, kept)),
+            allowance=jnp.where(failed, longer, jnp.where(paid, self.patience, state.allowance)),
+            rest=rest,
         )
         return z_next, state, fz, point
 
     @property
     def boundaries(self):
-        return self.inner.boundaries
+        return tuple(b + 1 for b in self.inner.boundaries)
 
     def cross(self, op, z, state, iteration):
-        proposal, inner = self.inner.cross(op, z, state.inner, iteration)
-        z_next = jnp.where(state.wait == 0, _tame(op, proposal, z), z)
-        updated = (inner, state.proposed | _differ(z_next, z))
-        return z_next, eqx.tree_at(lambda s: (s.inner, s.proposed), state, updated, is_leaf=lambda x: x is None)
+        proposal, inner = self.inner.cross(op, z, state.inner, iteration - 1)
+        z_next = jnp.where(state.rest == 0, _tame(op, proposal, z), z)
+        trial = jnp.maximum(state.trial, jnp.int32(_differ(z_next, z)))
+        return z_next, eqx.tree_at(lambda s: (s.inner, s.trial), state, (inner, trial), is_leaf=lambda x: x is None)
+
+    def _rest(self, lost):
+        return jnp.ceil(lost / self.share).astype(jnp.int32)
 
 
 def _tame(op, proposal, plain):
