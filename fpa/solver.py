@@ -1,6 +1,7 @@
 """A solver is a splitting and an accelerator."""
 
 import enum
+from collections.abc import Callable
 from typing import Any
 
 import equinox as eqx
@@ -59,6 +60,19 @@ class Trace(eqx.Module):
         return eqx.tree_at(lambda trace: trace.fixed_point, self, self.fixed_point / reference)
 
 
+def full_record(op: AbstractFixedPointMap, z: Array, fz: Array, point: Point) -> Trace:
+    """Everything a `Trace` holds, of one iteration."""
+    kkt = op.program.residuals(point)
+    tau, valid = op.scale(fz)
+    gap = jnp.where(valid, kkt.gap, 1)
+    return Trace(op.residual(z, fz), op.residual_normalized(z, fz), kkt.primal, kkt.dual, gap, tau, valid)
+
+
+def short_record(op: AbstractFixedPointMap, z: Array, fz: Array, point: Point) -> Trace:
+    """The fixed-point residual alone, where speed matters."""
+    return Trace(op.residual(z, fz), None, None, None, None, None, None)
+
+
 class Solution(eqx.Module):
     """The end of a solve. For an infeasible or unbounded program `point` is the certificate.
 
@@ -95,22 +109,30 @@ class Solver(eqx.Module):
     accelerator: AbstractAccelerator = Picard()
 
     def run(
-        self, op: AbstractFixedPointMap, z: Array, state: Any, start: int, stop: int, residuals: bool = True
-    ) -> tuple[Array, Any, Trace]:
+        self,
+        op: AbstractFixedPointMap,
+        z: Array,
+        state: Any,
+        start: int,
+        stop: int,
+        record: Callable[[AbstractFixedPointMap, Array, Array, Point], Any] = full_record,
+        crossed: bool = False,
+    ) -> tuple[Array, Any, Any]:
         """Iterations start+1, ..., stop from a kept (z, state), scanned between the accelerator's boundaries.
 
-        The returned `Trace.fixed_point` is not divided by R_0.
+        A boundary at `start` is crossed first, unless it has been `crossed`, and one at `stop` is left to the next
+        call, so that runs in sequence are the unbroken run. `record(op, z, f(z), point)` is what is kept of each
+        iteration, stacked; by default a `Trace` whose `fixed_point` is not divided by R_0.
         """
         if not start < stop:
             raise ValueError(f"Solver.run: stop must come after start, got {start} and {stop}.")
-        traces = []
+        records = []
         for end in _segments(self.accelerator, start, stop):
-            (z, state), trace = self._scan(op, z, state, end - start, residuals)
-            traces.append(trace)
-            if end in self.accelerator.boundaries:
-                z, state = self.accelerator.cross(op, z, state, end)
-            start = end
-        return z, state, jax.tree.map(lambda *parts: jnp.concatenate(parts), *traces)
+            z, state = (z, state) if crossed else self._cross(op, z, state, start)
+            (z, state), kept = self._scan(op, z, state, end - start, record)
+            records.append(kept)
+            start, crossed = end, False
+        return z, state, jax.tree.map(lambda *parts: jnp.concatenate(parts), *records)
 
     @eqx.filter_jit
     def trace(self, program: ConeProgram, num_steps: int, start: Point | None = None, residuals: bool = True) -> Trace:
@@ -122,7 +144,7 @@ class Solver(eqx.Module):
             raise ValueError(f"Solver.trace: num_steps must be at least 1, got {num_steps}.")
         op = self.splitting.bind(program)
         z, state = self.accelerator.init(op, None if start is None else op.lift(start, 1.0))
-        _, _, trace = self.run(op, z, state, 0, num_steps, residuals)
+        _, _, trace = self.run(op, z, state, 0, num_steps, full_record if residuals else short_record)
         cold = op.initial()
         return trace.relative_to(op.residual(cold, op(cold)[0]))
 
@@ -149,6 +171,8 @@ class Solver(eqx.Module):
         progress = _Progress(z, state, _first_solution(program, tol, start))
         begin = 0
         for end in _segments(self.accelerator, 0, max_steps):
+            z, state = self._cross(op, progress.z, progress.state, begin)
+            progress = _Progress(z, state, progress.solution)
             progress = self._advance(op, progress, begin, end, (tol, certificate_tol))
             begin = end
         last = progress.solution
@@ -162,10 +186,13 @@ class Solver(eqx.Module):
             progress = self._while_running(op, progress, begin + first, first, tols)
         if chunks:
             progress = self._while_running(op, progress, end, _CHECK_EVERY, tols)
-        if end not in self.accelerator.boundaries:
-            return progress
-        z, state = self.accelerator.cross(op, progress.z, progress.state, end)
-        return _Progress(z, state, progress.solution)
+        return progress
+
+    def _cross(self, op, z, state, iteration):
+        """Cross the boundary after `iteration` steps, if there is one."""
+        if iteration in self.accelerator.boundaries:
+            return self.accelerator.cross(op, z, state, iteration)
+        return z, state
 
     def _while_running(self, op, progress, end, chunk, tols):
         def unfinished(p):
@@ -192,11 +219,11 @@ class Solver(eqx.Module):
         running = progress.solution.status == Status.RUNNING
         return jax.tree.map(lambda new, old: jnp.where(running, new, old), _Progress(z, state, solution), progress)
 
-    def _scan(self, op, z, state, length, residuals):
+    def _scan(self, op, z, state, length, record):
         def body(carry, _):
             z, state = carry
             z_next, state, fz, point = self.accelerator.step(op, z, state)
-            return (z_next, state), _record(op, z, fz, point, residuals)
+            return (z_next, state), record(op, z, fz, point)
 
         return jax.lax.scan(body, (z, state), length=length)
 
@@ -204,15 +231,6 @@ class Solver(eqx.Module):
 def _segments(accelerator: AbstractAccelerator, start: int, stop: int) -> list[int]:
     """The ends of the stretches that are scanned in one piece."""
     return sorted({b for b in accelerator.boundaries if start < b < stop} | {stop})
-
-
-def _record(op, z, fz, point, residuals: bool) -> Trace:
-    if not residuals:
-        return Trace(op.residual(z, fz), None, None, None, None, None, None)
-    kkt = op.program.residuals(point)
-    tau, valid = op.scale(fz)
-    gap = jnp.where(valid, kkt.gap, 1)
-    return Trace(op.residual(z, fz), op.residual_normalized(z, fz), kkt.primal, kkt.dual, gap, tau, valid)
 
 
 def _check_tolerance(tol: float, dtype):

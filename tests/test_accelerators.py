@@ -12,7 +12,7 @@ from helpers import ACCELERATORS, instance, over
 from toy_maps import Bound, Counted, Tally, Toy, affine, empty_program, folded, random_toy
 
 from fpa.accelerators import AndersonAcceleration, Picard, Safeguarded, Switch
-from fpa.solver import Solver, Status
+from fpa.solver import Solver, Status, short_record
 
 DIM, STEPS = 6, 20
 AT_REST = eqx.tree_at(lambda op: (op.q, op.start), random_toy(0, DIM, folded), (jnp.zeros(DIM), jnp.zeros(DIM)))
@@ -25,7 +25,7 @@ def _run(accelerator, op: Toy, ends: tuple[int, ...]):
     z, state = accelerator.init(op)
     residuals = []
     for start, end in zip((0, *ends), ends, strict=False):
-        z, state, trace = Solver(accelerator=accelerator).run(op, z, state, start, end, residuals=False)
+        z, state, trace = Solver(accelerator=accelerator).run(op, z, state, start, end, record=short_record)
         residuals.append(trace.fixed_point)
     return z, jnp.concatenate(residuals)
 
@@ -187,7 +187,7 @@ def test_anderson_acceleration_stays_at_a_solution_it_has_reached(kind, dtype):
     def residuals(op):
         accelerator = AndersonAcceleration(5, kind)
         z, state = accelerator.init(op)
-        return Solver(accelerator=accelerator).run(op, z, state, 0, 400, residuals=False)[2].fixed_point
+        return Solver(accelerator=accelerator).run(op, z, state, 0, 400, record=short_record)[2].fixed_point
 
     late = np.asarray(residuals(ops))[:, 200:]
     assert late.dtype == dtype
@@ -198,7 +198,7 @@ def test_a_switch_hands_the_iterate_over_and_starts_afresh():
     op = random_toy(1, DIM, folded)
     plain = _iterates(Picard(), op, 7)
     z, state = Switch(Picard(), 7, AndersonAcceleration()).init(op)
-    z, _, trace = Solver(accelerator=ACCELERATORS["switch"]).run(op, z, state, 0, 15, residuals=False)
+    z, _, trace = Solver(accelerator=ACCELERATORS["switch"]).run(op, z, state, 0, 15, record=short_record)
     fresh = _iterates(AndersonAcceleration(), eqx.tree_at(lambda op: op.start, op, jnp.asarray(plain[7])), 8)
     np.testing.assert_allclose(z, fresh[8], rtol=1e-8)
     np.testing.assert_allclose(trace.fixed_point[:7], np.linalg.norm(np.diff(plain, axis=0), axis=1), rtol=1e-8)

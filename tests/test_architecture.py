@@ -11,7 +11,8 @@ PACKAGE = Path(__file__).parents[1] / "fpa"
 
 BASE = {"cones", "matrices", "programs"}
 MAPS = BASE | {"canonicalize", "equilibration", "maps"}
-SOLVER = MAPS | {"accelerators", "solver"}
+LEARNED = MAPS | {"accelerators", "layouts"}
+SOLVER = LEARNED | {"solver"}
 MAY_IMPORT = {
     "cones": set(),
     "matrices": {"cones"},
@@ -19,12 +20,14 @@ MAY_IMPORT = {
     "canonicalize": BASE,
     "equilibration": BASE,
     "maps": MAPS,
-    "accelerators": MAPS,
-    "solver": MAPS | {"accelerators"},
+    "layouts": {"canonicalize"},
+    "accelerators": LEARNED,
+    "solver": LEARNED,
     "distributions": BASE | {"canonicalize"},
     "evaluation": SOLVER | {"distributions"},
     "tuning": SOLVER | {"distributions", "evaluation"},
     "training": SOLVER | {"distributions", "evaluation"},
+    "persistence": SOLVER | {"distributions"},
 }
 MAY_IMPORT["__init__"] = set(MAY_IMPORT)
 MAY_IMPORT["study"] = {*MAY_IMPORT, "fpa"}

@@ -14,7 +14,7 @@ from fpa.maps import SCS
 from fpa.maps.linear_system import LinearSystem, inverse_spd
 from fpa.matrices import Dense
 from fpa.programs import ConeProgram, Point
-from fpa.solver import Solver
+from fpa.solver import Solver, short_record
 
 COUNT = 5
 PROGRAMS, SOLUTIONS = random_pairs(1, LAYOUTS["all"], COUNT)
@@ -50,7 +50,7 @@ def _apply(splitting, program: ConeProgram, solution: Point, z) -> Applied:
     f_lifted, point = op(lifted)
     nearby = op.lift(Point(solution.x + 0.1, solution.y, solution.s), SEVERAL_TAU)
     accelerator = Safeguarded(AndersonAcceleration(memory=10))
-    settled, _, _ = Solver(splitting, accelerator).run(op, *accelerator.init(op), 0, 400, residuals=False)
+    settled, _, _ = Solver(splitting, accelerator).run(op, *accelerator.init(op), 0, 400, record=short_record)
     f_settled, found = op(settled)
     fz, _ = op(z)
     return Applied(

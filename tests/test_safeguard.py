@@ -12,7 +12,7 @@ from toy_maps import affine, flattening, random_toy
 from fpa.accelerators import AbstractAccelerator, AbstractMixing, AndersonAcceleration, Picard, Safeguarded
 from fpa.maps import SCS
 from fpa.programs import ConeProgram
-from fpa.solver import Solver, Status
+from fpa.solver import Solver, Status, short_record
 
 PROGRAMS = random_programs(0, LAYOUTS["second-order"], 12)
 HOPELESS = ["noise", "a little noise", "nan", "inf", "zero", "huge", "tiny", "the last iterate"]
@@ -72,7 +72,7 @@ def test_hopeless_proposals_cost_at_most_a_fifth_and_a_constant():
 
 def _end(accelerator: AbstractAccelerator, op, steps: int):
     z, state = accelerator.init(op)
-    z, _, trace = Solver(accelerator=accelerator).run(op, z, state, 0, steps, residuals=False)
+    z, _, trace = Solver(accelerator=accelerator).run(op, z, state, 0, steps, record=short_record)
     return z, trace.fixed_point[-1]
 
 
@@ -124,7 +124,7 @@ def test_the_scale_of_a_homogeneous_iterate_changes_no_decision():
     @eqx.filter_jit
     def end(start):
         z, state = accelerator.init(op, start)
-        return Solver(accelerator=accelerator).run(op, z, state, 0, 15, residuals=False)[0]
+        return Solver(accelerator=accelerator).run(op, z, state, 0, 15, record=short_record)[0]
 
     z = end(op.initial())
     for factor in (1e-3, 1e3):

@@ -50,6 +50,23 @@ class Toy(AbstractFixedPointMap):
     def lift(self, point, tau):
         return point.x
 
+    def coordinates(self, z):
+        return z
+
+    def defect(self, w):
+        return (w - self(w)[0])[None]
+
+    @property
+    def data(self):
+        return self.q[None]
+
+    @property
+    def scales(self):
+        return jnp.zeros(0)
+
+    def enter(self, w, tau):
+        return w
+
     def scale(self, z):
         return jnp.ones(()), jnp.ones((), bool)
 
@@ -103,6 +120,23 @@ class Counted(AbstractFixedPointMap):
 
     def lift(self, point, tau):
         return self.op.lift(point, tau)
+
+    def coordinates(self, z):
+        return self.op.coordinates(z)
+
+    def defect(self, w):
+        return self.op.defect(w)
+
+    @property
+    def data(self):
+        return self.op.data
+
+    @property
+    def scales(self):
+        return self.op.scales
+
+    def enter(self, w, tau):
+        return self.op.enter(w, tau)
 
     def scale(self, z):
         return self.op.scale(z)

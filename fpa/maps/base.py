@@ -26,6 +26,28 @@ class AbstractFixedPointMap(eqx.Module):
         """An iterate of scale `tau` that stands for `point`; the inverse of reading a point."""
 
     @abstractmethod
+    def coordinates(self, z: Float[Array, " z"]) -> Float[Array, " w"]:
+        """What networks see of z: its scale and what follows from the rest left out; 0 where z stands for no point."""
+
+    @abstractmethod
+    def defect(self, w: Float[Array, " w"]) -> Float[Array, "d w"]:
+        """What is left of the optimality conditions at w, and the map's linear answer to it, in w's places."""
+
+    @property
+    @abstractmethod
+    def data(self) -> Float[Array, "e w"]:
+        """The problem's data as the map sees them, and the map's linear answer to them, in w's places."""
+
+    @property
+    @abstractmethod
+    def scales(self) -> Float[Array, " k"]:
+        """Logarithms of the numbers by which this instance was scaled."""
+
+    @abstractmethod
+    def enter(self, w: Float[Array, " w"], tau: Float[Array, ""] | float) -> Float[Array, " z"]:
+        """The iterate of scale `tau` with the given coordinates; the inverse of `coordinates`."""
+
+    @abstractmethod
     def scale(self, z: Float[Array, " z"]) -> tuple[Float[Array, ""], Bool[Array, ""]]:
         """The homogeneous scale tau of z (1 for a map without one), and whether z stands for a point at all."""
 

@@ -99,8 +99,36 @@ class SCSMap(AbstractFixedPointMap):
 
     def lift(self, point, tau=1.0):
         scaled = self.equilibration.apply(point)
-        tau = jnp.asarray(tau, self.b.dtype)
-        x, y, s = tau * scaled.x, tau * scaled.y, tau * scaled.s
+        return self.enter(jnp.concatenate([scaled.x, scaled.y, scaled.s]), tau)
+
+    def coordinates(self, z):
+        """(x, y, s) / tau, of length n + 2m: after an application of the map r = 0, and kappa = 0 where tau > 0."""
+        x, y, _, _, s, _ = self.split(z)
+        return self._inverse_tau(z) * jnp.concatenate([x, y, s])
+
+    def defect(self, w):
+        """(A'y + c, Ax + s - b, 0) of the equilibrated program, and the solution of (4)'s system for it."""
+        n, m = self._shape
+        x, y, s = w[:n], w[n : n + m], w[n + m :]
+        dual, primal = self.system.A.rmv(y) + self.c, self.system.A.mv(x) + s - self.b
+        return self._in_place((dual, primal), self.system.solve(-dual, primal))
+
+    @property
+    def data(self):
+        """(c, b, 0) of the equilibrated program, and the solution of (4)'s system for it."""
+        return self._in_place((self.c, self.b), (self.px, self.py))
+
+    def _in_place(self, *pairs):
+        return jnp.stack([jnp.concatenate([x, y, jnp.zeros_like(y)]) for x, y in pairs])
+
+    @property
+    def scales(self):
+        return jnp.log(jnp.stack([self.equilibration.sigma, self.equilibration.rho]))
+
+    def enter(self, w, tau):
+        n, m = self._shape
+        tau = jnp.asarray(tau, w.dtype)
+        x, y, s = tau * w[:n], tau * w[n : n + m], tau * w[n + m :]
         return self.join(x, y, tau, jnp.zeros_like(x), s, jnp.zeros_like(tau))
 
     def scale(self, z):

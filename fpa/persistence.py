@@ -1,0 +1,129 @@
+"""Solvers as files: one `.npz` with weights, configuration, a description of the family and the version of fpa.
+
+A module is written as its class and its fields, arrays apart, so that nothing is executed when a file is read and
+only modules of `fpa` and Equinox come out of it. `load` gives back a solver that produces the same bits.
+"""
+
+import dataclasses
+import importlib
+import json
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from fpa.distributions import AbstractDistribution
+from fpa.solver import Solver
+
+_FORMAT = 1
+_TRUSTED = ("fpa", "equinox")
+
+
+def save(path: str | Path, solver: Solver, distribution: AbstractDistribution | None = None) -> None:
+    """Write `solver` to `path`, with a description of the family it was trained for."""
+    arrays: list[np.ndarray] = []
+    header = {
+        "format": _FORMAT,
+        "fpa": version("fpa"),
+        "family": None if distribution is None else describe(distribution),
+        "solver": _encode(solver, arrays),
+    }
+    text = np.frombuffer(json.dumps(header).encode(), np.uint8)
+    with Path(path).open("wb") as file:
+        np.savez_compressed(file, allow_pickle=False, header=text, **{f"a{k}": a for k, a in enumerate(arrays)})
+
+
+def load(path: str | Path) -> Solver:
+    """The solver that `save` wrote to `path`; raises ValueError where the file is not one of those."""
+    header, arrays = _read(Path(path))
+    return _decode(header["solver"], arrays)
+
+
+def read_header(path: str | Path) -> dict[str, Any]:
+    """What a saved solver's file says of itself: `fpa`, the version that wrote it, and `family`."""
+    header, _ = _read(Path(path))
+    return {"fpa": header["fpa"], "family": header["family"]}
+
+
+def describe(distribution: AbstractDistribution) -> dict[str, Any]:
+    """The family in words and numbers: its class, its settings, the shapes of its parameters, n and m."""
+    fields = {field.name: getattr(distribution, field.name) for field in dataclasses.fields(distribution)}
+    canonical = distribution.canonical
+    return {
+        "class": type(distribution).__name__,
+        "settings": {name: value for name, value in fields.items() if isinstance(value, int | float | str | bool)},
+        "parameters": {name: list(shape) for name, shape in canonical.shapes.items()},
+        "n": canonical.c.base.shape[0],
+        "m": canonical.b.base.shape[0],
+    }
+
+
+def halved(module: Any) -> Any:
+    """The module with its float32 weights rounded to half precision, and kept in float32; other arrays as they are."""
+
+    def half(leaf):
+        small = eqx.is_array(leaf) and leaf.dtype == jnp.float32
+        return leaf.astype(jnp.float16).astype(jnp.float32) if small else leaf
+
+    return jax.tree.map(half, module)
+
+
+def _encode(node: Any, arrays: list[np.ndarray]) -> Any:
+    if node is None or isinstance(node, bool | int | float | str):
+        return node
+    if isinstance(node, eqx.Module):
+        kind = type(node)
+        fields = {field.name: getattr(node, field.name) for field in dataclasses.fields(node)}
+        encoded = {name: _encode(value, arrays) for name, value in fields.items()}
+        return {"class": f"{kind.__module__}:{kind.__qualname__}", "fields": encoded}
+    if isinstance(node, tuple | list):
+        return {type(node).__name__: [_encode(value, arrays) for value in node]}
+    if isinstance(node, jax.Array | np.ndarray | np.generic):
+        return _encode_array(np.asarray(node), arrays, isinstance(node, jax.Array))
+    raise ValueError(f"save: cannot write a {type(node).__name__} to a file: {node!r}.")
+
+
+def _encode_array(array: np.ndarray, arrays: list[np.ndarray], on_device: bool) -> dict[str, Any]:
+    """Arrays that lose nothing in half precision are stored in it."""
+    small = array.astype(np.float16) if array.dtype == np.float32 else array
+    arrays.append(small if np.array_equal(small.astype(array.dtype), array) else array)
+    return {"array": len(arrays) - 1, "dtype": array.dtype.name, "jax": on_device}
+
+
+def _decode(node: Any, arrays: dict[str, np.ndarray]) -> Any:
+    if not isinstance(node, dict):
+        return node
+    if "array" in node:
+        array = arrays[f"a{node['array']}"].astype(node["dtype"])
+        return jnp.asarray(array) if node["jax"] else array
+    if "class" in node:
+        module = object.__new__(_class(node["class"]))
+        for name, value in node["fields"].items():
+            object.__setattr__(module, name, _decode(value, arrays))
+        return module
+    ((kind, values),) = node.items()
+    return {"tuple": tuple, "list": list}[kind](_decode(value, arrays) for value in values)
+
+
+def _class(name: str) -> type:
+    module, _, qualified = name.partition(":")
+    kind = getattr(importlib.import_module(module), qualified, None) if module.split(".")[0] in _TRUSTED else None
+    if not (isinstance(kind, type) and issubclass(kind, eqx.Module)):
+        raise ValueError(f"load: the file names the class {name!r}, which is no module of this version.")
+    return kind
+
+
+def _read(path: Path) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            arrays = {name: file[name] for name in file.files}
+        header = json.loads(arrays.pop("header").tobytes())
+    except (ValueError, KeyError, EOFError) as error:
+        raise ValueError(f"load: {path} is not a solver saved by fpa: {error}.") from None
+    if header.get("format") != _FORMAT:
+        raise ValueError(f"load: {path} has format {header.get('format')}; this version of fpa reads {_FORMAT}.")
+    return header, arrays

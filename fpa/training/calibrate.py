@@ -1,0 +1,106 @@
+"""What a family's iterates and solutions look like, for the normalisers and units of networks."""
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, PRNGKeyArray
+
+from fpa._progress import progress
+from fpa.accelerators import Picard
+from fpa.accelerators.features import Features, Normalizer, first_features, step_features
+from fpa.distributions import AbstractDistribution, sample_batch
+from fpa.maps import AbstractSplitting
+from fpa.solver import Solver
+
+_STEPS = (5, 10, 20)
+
+
+class Calibration(eqx.Module):
+    """The settled scale `tau` of plain iteration, and means and spreads over instances.
+
+    `solutions` are solved points in the map's coordinates, of length w; `first` and `later`, in the form of
+    `Features`, normalise what g_init and g_acc see; `unit`, of length w, is the usual size of what is left to the
+    solution, in units of the step.
+    """
+
+    tau: Float[Array, ""]
+    solutions: Normalizer
+    first: Features
+    later: Features
+    unit: Float[Array, " w"]
+
+
+def calibrate(
+    splitting: AbstractSplitting,
+    distribution: AbstractDistribution,
+    key: PRNGKeyArray,
+    reference: Solver,
+    stages: int = 0,
+    history: int = 2,
+    num_instances: int = 500,
+    tol: float = 1e-6,
+) -> Calibration:
+    """Measure a family on `num_instances` instances: plain iterations 5, 10 and 20, the scale after 50, solutions.
+
+    `reference` solves the instances to `tol`; `stages` and `history` are those of the accelerator to be built. Draw
+    `key` from the role "train".
+    """
+    chunk = min(num_instances, 100)
+    seen = []
+    for index in progress(range(-(-num_instances // chunk)), desc="calibrate"):
+        parameters = sample_batch(distribution, jax.random.fold_in(key, index), chunk)
+        seen.append(jax.device_get(_observe(splitting, distribution, parameters, reference, history, stages, tol)))
+    tau, solution, first, later, left = jax.tree.map(lambda *parts: jnp.concatenate(parts), *seen)
+    together = jax.tree.map(lambda leaf: leaf.reshape(-1, *leaf.shape[2:]), (later, left))
+    return Calibration(
+        tau=jnp.median(tau).astype(jnp.float32),
+        solutions=_normalizer(solution),
+        first=jax.tree.map(_normalizer, first),
+        later=_without_stage(jax.tree.map(_normalizer, together[0]), stages),
+        unit=jnp.sqrt((together[1] ** 2).mean(axis=0)).astype(jnp.float32),
+    )
+
+
+@eqx.filter_jit
+def _observe(splitting, distribution, parameters, reference, history, stages, tol):
+    plain = Solver(splitting, Picard())
+
+    def one(parameters):
+        program = distribution.program(parameters)
+        op = splitting.bind(program)
+        solution = op.coordinates(op.lift(reference.solve(program, tol=tol, max_steps=20_000).point, 1.0))
+
+        def look(end):
+            z, _, _ = plain.run(op, op.initial(), None, 0, end - history, _nothing)
+            past = [z]
+            for _ in range(history):
+                past.insert(0, op(past[0])[0])
+            w = op.coordinates(past[0])
+            coordinates = jnp.stack([op.coordinates(z) for z in past[1:]])
+            features, step = step_features(op, w, coordinates, jnp.zeros(stages))
+            return features, (solution - w) / step
+
+        later, left = jax.tree.map(lambda *parts: jnp.stack(parts), *[look(end) for end in _STEPS])
+        settled, _, _ = plain.run(op, op.initial(), None, 0, 50, _nothing)
+        return op.scale(settled)[0], solution, first_features(op), later, left
+
+    return jax.vmap(one)(parameters)
+
+
+def _nothing(op, z, fz, point):
+    return jnp.zeros(())
+
+
+def _normalizer(values: Float[Array, "instances *shape"]) -> Normalizer:
+    mean, scale = values.mean(axis=0), values.std(axis=0)
+    scale = jnp.where(scale > 1e-6 * (1 + jnp.abs(mean)), scale, 0)
+    return Normalizer(mean.astype(jnp.float32), scale.astype(jnp.float32))
+
+
+def _without_stage(features: Features, stages: int) -> Features:
+    """The one-hot stage is not standardised."""
+    if not stages:
+        return features
+    scalars = features.scalars
+    scalars = Normalizer(scalars.mean.at[-stages:].set(0), scalars.scale.at[-stages:].set(1))
+    return eqx.tree_at(lambda f: f.scalars, features, scalars)

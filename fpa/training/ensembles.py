@@ -1,0 +1,35 @@
+"""Several models as one: their floating-point arrays are stacked along a leading axis, everything else is shared."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+
+
+def stack(models: Sequence[Any]) -> Any:
+    """One module from `models` of equal structure, which may differ in their floating-point arrays only."""
+    if not models:
+        raise ValueError("stack: there has to be at least one model.")
+    floats = [eqx.filter(model, eqx.is_inexact_array) for model in models]
+    rest = eqx.filter(models[0], eqx.is_inexact_array, inverse=True)
+    return eqx.combine(jax.tree.map(lambda *leaves: jnp.stack(leaves), *floats), rest)
+
+
+def member(ensemble: Any, index: int) -> Any:
+    """One model of an ensemble."""
+    return jax.tree.map(lambda leaf: leaf[index] if eqx.is_inexact_array(leaf) else leaf, ensemble)
+
+
+def num_models(ensemble: Any) -> int:
+    """How many models an ensemble holds; ValueError where its arrays do not agree."""
+    sizes = {leaf.shape[0] if leaf.ndim else 0 for leaf in jax.tree.leaves(eqx.filter(ensemble, eqx.is_inexact_array))}
+    if len(sizes) != 1 or 0 in sizes:
+        raise ValueError(f"The arrays of an ensemble need one common leading axis, got lengths {sorted(sizes)}.")
+    return sizes.pop()
+
+
+def axes(ensemble: Any) -> Any:
+    """For `eqx.filter_vmap`: the leading axis of every floating-point array, nothing else."""
+    return jax.tree.map(lambda leaf: 0 if eqx.is_inexact_array(leaf) else None, ensemble)

@@ -1,0 +1,265 @@
+"""The training loop.
+
+An ensemble (`fpa.training.stack`) of models is trained together: each update draws a batch per model, and one `vmap`
+over models and instances gives all gradients. Everything that happens in update t follows from the key and from t, so
+that a killed and resumed run ends with the same bits as an unbroken one.
+"""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from jaxtyping import PRNGKeyArray
+
+from fpa._progress import progress
+from fpa.distributions import AbstractDistribution, sample_batch
+from fpa.solver import Solver
+from fpa.training.checkpoint import Checkpoint
+from fpa.training.ensembles import axes, num_models
+from fpa.training.objectives import AbstractObjective
+from fpa.training.validation import Validation
+
+
+@dataclass
+class History:
+    """What training did: `losses` (updates, models), `scores` (validations, models) after `scored` updates.
+
+    `skipped` counts the updates of each model that were left out because no finite gradient could be had, `dropped`
+    the instances that had to be left out of a batch; `seconds` is the time that the updates took.
+    """
+
+    losses: list[np.ndarray] = field(default_factory=list)
+    scores: list[np.ndarray] = field(default_factory=list)
+    scored: list[int] = field(default_factory=list)
+    skipped: int = 0
+    dropped: int = 0
+    seconds: float = 0.0
+
+
+@dataclass(frozen=True)
+class Pool:
+    """A fixed set of training instances with their targets, drawn and solved once."""
+
+    parameters: Any
+    targets: Any
+    size: int
+
+
+def draw_pool(
+    distribution: AbstractDistribution,
+    objective: AbstractObjective,
+    key: PRNGKeyArray,
+    size: int,
+    dtype: Any = jnp.float32,
+    chunk: int = 100,
+) -> Pool:
+    """Draw `size` instances and compute their targets in double precision where it is on, `chunk` at a time."""
+    parts = []
+    for index in progress(range(-(-size // chunk)), desc="solve training instances"):
+        parameters = sample_batch(distribution, jax.random.fold_in(key, index), chunk)
+        parts.append(jax.device_get((parameters, _targets(objective, distribution, parameters))))
+    joined = jax.tree.map(lambda *leaves: jnp.asarray(np.concatenate(leaves)[:size]), *parts)
+    parameters, targets = _cast(joined, dtype)
+    return Pool(parameters, targets, size)
+
+
+def fit(
+    solver: Solver,
+    distribution: AbstractDistribution,
+    objective: AbstractObjective,
+    key: PRNGKeyArray,
+    *,
+    num_updates: int,
+    batch_size: int,
+    optimizer: optax.GradientTransformation,
+    trainable: Callable[[Solver], Any] | None = None,
+    pool: Pool | None = None,
+    validation: Validation | None = None,
+    checkpoint: str | Path | None = None,
+    checkpoint_every: int = 500,
+    dtype: Any = jnp.float32,
+    description: str = "train",
+) -> tuple[Solver, History]:
+    """Train an ensemble of solvers; returns the ensemble, each model at its best validation, and the history.
+
+    solver: an ensemble made by `stack`, even of one model. distribution: shared by all models.
+    trainable: from the ensemble to a tree of Booleans; by default all floating-point arrays of the accelerator
+        (normalisers and scales hold back their own gradients).
+    pool: draw batches from these instances; by default every update draws fresh ones from the distribution.
+    optimizer: any Optax transformation; it sees one model at a time, so clipping is per model.
+    validation: scores the ensemble every so many updates; without it the last models are returned.
+    checkpoint: a file that is written every `checkpoint_every` updates and when training is interrupted, and from
+        which the same call goes on.
+
+    An update whose gradient is not finite is repeated without the instances whose loss is not, and left out for the
+    models that still have none. Raises ValueError for numbers that make no sense and for a checkpoint that belongs to
+    another call.
+    """
+    for name, value in (("num_updates", num_updates), ("batch_size", batch_size)):
+        if value < 1:
+            raise ValueError(f"fit: {name} must be at least 1, got {value}.")
+    loop = _Loop(solver, distribution, objective, key, batch_size, optimizer, trainable, pool, dtype)
+    saved = Checkpoint(checkpoint, (repr(objective), num_updates, batch_size, loop.models))
+    run = saved.load(_Run.start(loop))
+    try:
+        _train(loop, run, validation, num_updates, saved, checkpoint_every, description)
+    except BaseException:
+        saved.save(run)
+        raise
+    saved.save(run)
+    best = run.best if validation is not None else run.trained
+    return eqx.combine(best, loop.static), run.history
+
+
+@dataclass
+class _Run:
+    """Where training stands: everything a checkpoint holds."""
+
+    update: int
+    trained: Any
+    state: Any
+    best: Any
+    best_score: Any
+    history: History
+
+    @staticmethod
+    def start(loop: "_Loop") -> "_Run":
+        scores = jnp.full((loop.models,), jnp.inf)
+        return _Run(0, loop.trained, loop.initial_state(), loop.trained, scores, History())
+
+
+def _train(loop, run, validation, num_updates, saved, checkpoint_every, description) -> None:
+    bar = progress(range(run.update, num_updates), total=num_updates, desc=description)
+    bar.update(run.update)
+    for update in range(run.update, num_updates):
+        begun = time.perf_counter()
+        losses = loop.update(run, update)
+        run.history.losses.append(losses)
+        run.update = update + 1
+        run.history.seconds += time.perf_counter() - begun
+        if validation is not None and (run.update % validation.every == 0 or run.update == num_updates):
+            _select(loop, run, validation)
+        if run.update % checkpoint_every == 0:
+            saved.save(run)
+        bar.set_postfix(loss=f"{losses.mean():.4g}", refresh=False)
+        bar.update()
+    bar.close()
+
+
+def _select(loop, run, validation) -> None:
+    """Keep each model where it scores better than ever before."""
+    score = validation.score(eqx.combine(run.trained, loop.static), loop.distribution, loop.dtype)
+    better = score < run.best_score
+    run.best = jax.tree.map(lambda new, old: _choose(better, new, old), run.trained, run.best)
+    run.best_score = jnp.where(better, score, run.best_score)
+    run.history.scores.append(np.asarray(score))
+    run.history.scored.append(run.update)
+
+
+class _Loop:
+    """One call of `fit`: what is fixed, and one update."""
+
+    def __init__(self, solver, distribution, objective, key, batch_size, optimizer, trainable, pool, dtype):
+        self.models = num_models(solver.accelerator)
+        spec = _accelerator_arrays(solver) if trainable is None else trainable(solver)
+        self.trained, self.static = eqx.partition(solver, spec)
+        self.distribution, self.objective, self.optimizer = distribution, objective, optimizer
+        self.key, self.batch_size, self.pool, self.dtype = key, batch_size, pool, dtype
+
+    def initial_state(self):
+        return jax.vmap(self.optimizer.init)(self.trained)
+
+    def update(self, run: _Run, update: int) -> np.ndarray:
+        """One update of `run` in place; returns each model's mean loss."""
+        batch, targets = self._draw(update)
+        weights = jnp.ones((self.models, self.batch_size), self.dtype)
+        trained, state, losses, finite = self._apply(run, batch, targets, weights)
+        if not np.all(finite):
+            good = jnp.isfinite(losses)
+            run.history.dropped += int((~good).sum())
+            batch, targets = (_replace(good, tree) for tree in (batch, targets))
+            trained, state, losses, finite = self._apply(run, batch, targets, good.astype(self.dtype))
+            run.history.skipped += int((~np.asarray(finite)).sum())
+        run.trained, run.state = trained, state
+        return np.asarray(losses.mean(axis=1))
+
+    def _apply(self, run, batch, targets, weights):
+        fixed = (self.static, self.distribution, self.objective, self.optimizer)
+        return _update(run.trained, run.state, fixed, batch, targets, weights)
+
+    def _draw(self, update: int):
+        keys = jax.random.split(jax.random.fold_in(self.key, update), self.models)
+        if self.pool is None:
+            return _fresh(self.objective, self.distribution, keys, self.batch_size, jnp.dtype(self.dtype))
+        return _from_pool(keys, self.pool.parameters, self.pool.targets, self.batch_size, self.pool.size)
+
+
+@eqx.filter_jit
+def _update(trained, state, fixed, batch, targets, weights):
+    """One step of the optimiser for every model; a model without a finite gradient stays as it is."""
+    static, distribution, objective, optimizer = fixed
+
+    def batch_loss(trained, static, batch, targets, weights):
+        solver = eqx.combine(trained, static)
+        one = lambda parameters, target: objective.loss(solver, distribution.program(parameters), target)  # noqa: E731
+        losses = jax.vmap(one)(batch, targets)
+        return jnp.sum(weights * losses) / jnp.maximum(jnp.sum(weights), 1), losses
+
+    def one_model(trained, static, state, batch, targets, weights):
+        gradient = eqx.filter_value_and_grad(batch_loss, has_aux=True)
+        (_, losses), grads = gradient(trained, static, batch, targets, weights)
+        finite = jnp.all(jnp.stack([jnp.all(jnp.isfinite(leaf)) for leaf in jax.tree.leaves(grads)]))
+        updates, new_state = optimizer.update(grads, state, trained)
+        new = jax.tree.map(lambda p, u: p + u.astype(p.dtype), trained, updates)
+        keep = lambda new, old: jnp.where(finite, new, old)  # noqa: E731
+        return jax.tree.map(keep, new, trained), jax.tree.map(keep, new_state, state), losses, finite
+
+    over = (axes(trained), axes(static), 0, 0, 0, 0)
+    return eqx.filter_vmap(one_model, in_axes=over)(trained, static, state, batch, targets, weights)
+
+
+@eqx.filter_jit
+def _fresh(objective, distribution, keys, batch_size, dtype):
+    draw = lambda key: jax.vmap(distribution.sample)(jax.random.split(key, batch_size))  # noqa: E731
+    parameters = jax.vmap(draw)(keys)
+    targets = jax.vmap(lambda p: _targets(objective, distribution, p))(parameters)
+    return _cast((parameters, targets), dtype)
+
+
+@eqx.filter_jit
+def _from_pool(keys, parameters, targets, batch_size, size):
+    index = jax.vmap(lambda key: jax.random.randint(key, (batch_size,), 0, size))(keys)
+    return jax.tree.map(lambda leaf: leaf[index], (parameters, targets))
+
+
+@eqx.filter_jit
+def _targets(objective, distribution, parameters):
+    return jax.vmap(lambda p: objective.target(distribution.program(p)))(parameters)
+
+
+def _accelerator_arrays(solver: Solver) -> Any:
+    none = jax.tree.map(lambda _: False, solver)
+    arrays = jax.tree.map(eqx.is_inexact_array, solver.accelerator)
+    return eqx.tree_at(lambda s: s.accelerator, none, arrays)
+
+
+def _cast(tree: Any, dtype: Any) -> Any:
+    return jax.tree.map(lambda leaf: leaf.astype(dtype) if jnp.issubdtype(leaf.dtype, jnp.floating) else leaf, tree)
+
+
+def _choose(which, new, old):
+    return jnp.where(which.reshape(which.shape + (1,) * (new.ndim - 1)), new, old)
+
+
+def _replace(good, tree):
+    """In each model's batch, the first good instance in place of those that are not."""
+    first = jnp.argmax(good, axis=1)
+    index = jnp.where(good, jnp.arange(good.shape[1]), first[:, None])
+    return jax.tree.map(lambda leaf: jax.vmap(lambda rows, i: rows[i])(leaf, index), tree)

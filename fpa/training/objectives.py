@@ -1,0 +1,136 @@
+"""What training minimises, for one instance; batches and ensembles come from `vmap`."""
+
+from abc import abstractmethod
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from fpa.maps import SCS
+from fpa.programs import ConeProgram, Point, norm
+from fpa.solver import Solver
+
+_FLOOR = 1e-12
+
+
+class AbstractObjective(eqx.Module):
+    """A loss of a solver on one program."""
+
+    @abstractmethod
+    def target(self, program: ConeProgram) -> Any:
+        """What has to be known of an instance besides its data, computed once and without gradient."""
+
+    @abstractmethod
+    def loss(self, solver: Solver, program: ConeProgram, target: Any) -> Float[Array, ""]:
+        """The loss, to be differentiated with respect to the solver."""
+
+
+class Unrolled(AbstractObjective):
+    """Equation (7): the sum over `num_steps` iterations of the fixed-point residual, differentiated through all.
+
+    The residual is the one at tau = 1, unless `normalized` is off (Appendix D). `relative` divides by R_0, the
+    largest of the cold start's first four (tau may vanish in the first); `log` sums logarithms instead.
+    """
+
+    num_steps: int = eqx.field(static=True, default=50)
+    normalized: bool = eqx.field(static=True, default=True)
+    relative: bool = eqx.field(static=True, default=False)
+    log: bool = eqx.field(static=True, default=False)
+
+    def __check_init__(self):
+        if self.num_steps < 1:
+            raise ValueError(f"Unrolled: num_steps must be at least 1, got {self.num_steps}.")
+
+    def target(self, program):
+        return None
+
+    def loss(self, solver, program, target):
+        op = solver.splitting.bind(program)
+        record = _normalized if self.normalized else _raw
+        z, state = solver.accelerator.init(op)
+        residuals = solver.run(op, z, state, 0, self.num_steps, record)[2]
+        if self.relative:
+            residuals = residuals / jax.lax.stop_gradient(self._reference(op, record))
+        return jnp.sum(jnp.log(residuals + _FLOOR) if self.log else residuals)
+
+    def _reference(self, op, record):
+        return jnp.max(Solver().run(op, op.initial(), None, 0, 4, record)[2])
+
+
+class TruncatedWindows(AbstractObjective):
+    """Section 5: windows of iterations behind every access, from the model's own iterates.
+
+    `intervals` lists pairs (i, r_i), i = 0 for the initializer. L_i is the sum of the logarithms of the residuals at
+    tau = 1 of the r_i iterations that follow the access at i. The iterates up to an access carry no gradient; later
+    accesses inside a window are differentiated through. The loss is the sum of L_i.
+    """
+
+    intervals: tuple[tuple[int, int], ...] = eqx.field(static=True)
+
+    def __check_init__(self):
+        starts = [start for start, _ in self.intervals]
+        if not starts or starts != sorted(set(starts)) or starts[0] < 0:
+            raise ValueError(f"TruncatedWindows: accesses must be increasing and not negative, got {starts}.")
+        for start, length in self.intervals:
+            if length < 1:
+                raise ValueError(f"TruncatedWindows: the interval after access {start} must be positive, got {length}.")
+
+    def target(self, program):
+        return None
+
+    def loss(self, solver, program, target):
+        op = solver.splitting.bind(program)
+        z, state = solver.accelerator.init(op)
+        total, done = jnp.zeros((), program.b.dtype), 0
+        for start, length in self.intervals:
+            if start > done:
+                z, state, _ = solver.run(op, *_stop(z, state), done, start, _normalized)
+                z, state = _stop(z, state)
+                done = start
+            residuals = solver.run(op, z, state, start, start + length, _normalized)[2]
+            total = total + jnp.sum(jnp.log(residuals + _FLOOR))
+        return total
+
+
+class Regression(AbstractObjective):
+    """Distance to the solution right after the initializer and after every access at one of the boundaries.
+
+    The distance is ||w - w*|| in the map's coordinates (x, y, s) / tau; the loss is the sum of its logarithms, so that
+    early and late accesses count alike. Every stage starts from the iterates that the earlier ones produce, which
+    carry no gradient. Solutions come from `reference`, to the tolerance `tol`.
+    """
+
+    reference: Solver = Solver(SCS(zero_scale=1000.0))
+    tol: float = eqx.field(static=True, default=1e-6)
+    max_steps: int = eqx.field(static=True, default=5000)
+
+    def target(self, program):
+        return self.reference.solve(program, tol=self.tol, max_steps=self.max_steps).point
+
+    def loss(self, solver, program, target: Point):
+        op = solver.splitting.bind(program)
+        solution = op.coordinates(op.lift(target, 1.0))
+        z, state = solver.accelerator.init(op)
+        total, done = self._distance(op, z, solution), 0
+        for stage in solver.accelerator.boundaries:
+            z, state, _ = solver.run(op, *_stop(z, state), done, stage, _normalized, crossed=True)
+            z, state = solver.accelerator.cross(op, *_stop(z, state), stage)
+            total, done = total + self._distance(op, z, solution), stage
+        return total
+
+    def _distance(self, op, z, solution):
+        return jnp.log(norm(op.coordinates(z) - solution) + _FLOOR)
+
+
+def _normalized(op, z, fz, point):
+    return op.residual_normalized(z, fz)
+
+
+def _raw(op, z, fz, point):
+    return op.residual(z, fz)
+
+
+def _stop(z, state):
+    return jax.lax.stop_gradient((z, state))

@@ -1,0 +1,48 @@
+"""Which of the models seen in training is the best: a score on instances that training never sees."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, PRNGKeyArray
+
+from fpa.distributions import AbstractDistribution, sample_batch
+from fpa.solver import Solver
+from fpa.training.ensembles import axes
+
+
+@dataclass(frozen=True)
+class Validation:
+    """Scores an ensemble every `every` updates, on instances drawn with `key` (of the role "validation").
+
+    The score is the mean, over instances and iterations 1 to `num_steps`, of the logarithm of the fixed-point residual
+    at tau = 1: the area under the convergence curve on a logarithmic axis. Infinite where anything is not finite.
+    """
+
+    key: PRNGKeyArray
+    every: int = 200
+    num_instances: int = 64
+    num_steps: int = 50
+
+    def score(self, ensemble: Solver, distribution: AbstractDistribution, dtype: Any) -> Float[Array, " models"]:
+        """One number per model; smaller is better."""
+        parameters = sample_batch(distribution, self.key, self.num_instances)
+        parameters = jax.tree.map(lambda leaf: leaf.astype(dtype), parameters)
+        return _score(ensemble, distribution, parameters, self.num_steps)
+
+
+@eqx.filter_jit
+def _score(ensemble, distribution, parameters, num_steps):
+    def instance(solver, parameters):
+        op = solver.splitting.bind(distribution.program(parameters))
+        z, state = solver.accelerator.init(op)
+        record = lambda op, z, fz, point: op.residual_normalized(z, fz)  # noqa: E731
+        return jnp.mean(jnp.log(solver.run(op, z, state, 0, num_steps, record)[2] + 1e-12))
+
+    def one(solver):
+        scores = jax.vmap(lambda p: instance(solver, p))(parameters)
+        return jnp.where(jnp.all(jnp.isfinite(scores)), jnp.mean(scores), jnp.inf)
+
+    return eqx.filter_vmap(one, in_axes=(axes(ensemble),))(ensemble)

@@ -1,0 +1,312 @@
+"""Training: right gradients, windows that stop what they should, runs that can be killed, ensembles, bad instances."""
+
+import sys
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+from models import LASSO, bound, intermittent, recurrent
+from toy_maps import Bound, affine, random_toy
+
+from fpa.accelerators import AndersonAcceleration, Picard
+from fpa.distributions import AbstractDistribution, role_key
+from fpa.solver import Solver
+from fpa.training import (
+    Regression,
+    TruncatedWindows,
+    Unrolled,
+    Validation,
+    calibrate,
+    draw_pool,
+    fit,
+    member,
+    num_models,
+    stack,
+)
+
+OP = bound(LASSO)
+PROGRAM = LASSO.program(LASSO.sample(jax.random.key(1)))
+EXACT = Solver(accelerator=AndersonAcceleration(memory=10))
+MODELS = {
+    "intermittent": lambda seed=0: Solver(accelerator=intermittent(OP, seed, access=(1, 3), tau=3.0)),
+    "recurrent": lambda seed=0: Solver(accelerator=recurrent(OP, seed=seed, tau=3.0)),
+}
+OBJECTIVES = {
+    "unrolled": (Unrolled(num_steps=4), "recurrent"),
+    "unrolled-relative": (Unrolled(num_steps=4, relative=True), "recurrent"),
+    "unrolled-log": (Unrolled(num_steps=4, log=True), "intermittent"),
+    "unrolled-raw": (Unrolled(num_steps=4, normalized=False, relative=True), "recurrent"),
+    "windows": (TruncatedWindows(((0, 3), (1, 2), (3, 2))), "intermittent"),
+    "regression": (Regression(reference=EXACT), "intermittent"),
+}
+ADAM = optax.chain(optax.clip_by_global_norm(10.0), optax.adam(1e-2))
+
+
+def double(tree):
+    """In double precision, for finite differences."""
+    return jax.tree.map(lambda leaf: leaf.astype(jnp.float64) if eqx.is_inexact_array(leaf) else leaf, tree)
+
+
+def _norm(tree) -> float:
+    return float(jnp.sqrt(sum(jnp.sum(leaf**2) for leaf in jax.tree.leaves(tree))))
+
+
+def _perturb(tree, seed: int):
+    leaves, structure = jax.tree.flatten(tree)
+    keys = jax.random.split(jax.random.key(seed), len(leaves))
+    return jax.tree.unflatten(structure, [jax.random.normal(k, x.shape) for k, x in zip(keys, leaves, strict=True)])
+
+
+@pytest.mark.parametrize("name", OBJECTIVES)
+def test_gradients_agree_with_finite_differences(name, monkeypatch):
+    """Of what is differentiated: stopped parts are kept at their value by freezing a copy of the solver."""
+    objective, kind = OBJECTIVES[name]
+    monkeypatch.setattr("fpa.accelerators.features._single", lambda tree: tree)
+    solver = double(MODELS[kind]())
+    target = objective.target(PROGRAM)
+    arrays, static = eqx.partition(solver.accelerator, eqx.is_inexact_array)
+    direction = _perturb(arrays, 3)
+    direction = _without_fixed(direction)
+
+    @jax.jit
+    def loss(arrays):
+        accelerator = eqx.combine(arrays, static)
+        return objective.loss(Solver(accelerator=accelerator), PROGRAM, target)
+
+    slope = sum(jnp.vdot(g, d) for g, d in zip(*map(jax.tree.leaves, (jax.grad(loss)(arrays), direction)), strict=True))
+    if name in ("windows", "regression"):
+        loss = _frozen_loss(objective, static, arrays, target)
+    h = 1e-6
+    ends = [loss(jax.tree.map(lambda a, d, s=s: a + s * h * d, arrays, direction)) for s in (1, -1)]
+    assert abs(slope) > 1e-3
+    np.testing.assert_allclose(slope, (ends[0] - ends[1]) / (2 * h), rtol=1e-5)
+
+
+def _without_fixed(direction):
+    """Normalisers, units and scales are not trained."""
+
+    def fixed(path, leaf):
+        names = {getattr(part, "name", "") for part in path}
+        held = names & {"normalizer", "solutions", "unit", "tau", "scalars"}
+        return jnp.zeros_like(leaf) if held else leaf
+
+    return jax.tree_util.tree_map_with_path(fixed, direction)
+
+
+def _frozen_loss(objective, static, arrays, target):
+    """The loss whose stopped iterates come from the unperturbed model: its plain derivative is the stopped one."""
+    frozen = Solver(accelerator=eqx.combine(arrays, static))
+    op = frozen.splitting.bind(PROGRAM)
+    starts, (z, state) = {}, frozen.accelerator.init(op)
+    done = 0
+    for access in (1, 3):
+        z, state, _ = frozen.run(op, z, state, done, access)
+        starts[access] = z, state
+        done = access
+
+    @jax.jit
+    def windows(arrays):
+        solver = Solver(accelerator=eqx.combine(arrays, static))
+        total = 0.0
+        for start, length in objective.intervals:
+            z, state = starts[start] if start else solver.accelerator.init(op)
+            trace = solver.run(op, z, state, start, start + length)[2]
+            total += jnp.sum(jnp.log(trace.fixed_point_normalized + 1e-12))
+        return total
+
+    @jax.jit
+    def regression(arrays):
+        accelerator = eqx.combine(arrays, static)
+        solution = op.coordinates(op.lift(target, 1.0))
+        ends = [accelerator.init(op)[0]] + [accelerator.cross(op, *starts[access], access)[0] for access in (1, 3)]
+        return sum(jnp.log(jnp.linalg.norm(op.coordinates(z) - solution)) for z in ends)
+
+    return windows if hasattr(objective, "intervals") else regression
+
+
+def test_windows_differ_from_full_unrolling_exactly_by_the_stopped_terms():
+    """The first window alone, as long as the run, is the unrolled loss; adding windows adds stopped ones."""
+    solver = MODELS["intermittent"]()
+    full, one = Unrolled(num_steps=5, log=True), TruncatedWindows(((0, 5),))
+    gradient = eqx.filter_jit(lambda o: eqx.filter_value_and_grad(lambda s: o.loss(s, PROGRAM, None))(solver))
+    (a, ga), (b, gb) = gradient(full), gradient(one)
+    np.testing.assert_allclose(a, b, rtol=1e-6)
+    for x, y in zip(jax.tree.leaves(ga), jax.tree.leaves(gb), strict=True):
+        np.testing.assert_allclose(x, y, rtol=1e-5, atol=1e-7)
+    late = TruncatedWindows(((3, 2),))
+    (_, gl) = gradient(late)
+    assert _norm(gl.accelerator.initializer) == 0
+    assert _norm(gl.accelerator.correction.networks[0]) == 0 < _norm(gl.accelerator.correction.networks[1])
+
+
+def _train(models, objective, updates=6, **options):
+    ensemble = Solver(accelerator=stack([MODELS["intermittent"](seed).accelerator for seed in models]))
+    options = {"num_updates": updates, "batch_size": 4, "optimizer": ADAM} | options
+    return fit(ensemble, LASSO, objective, jax.random.key(7), **options)
+
+
+def _same(a, b) -> bool:
+    pairs = zip(jax.tree.leaves(a), jax.tree.leaves(b), strict=True)
+    return all(np.array_equal(x, y) for x, y in pairs)
+
+
+WINDOWS = TruncatedWindows(((0, 3), (1, 3)))
+
+
+def test_the_same_key_gives_the_same_bits_and_another_key_does_not():
+    first, second = _train([0], WINDOWS), _train([0], WINDOWS)
+    assert _same(first[0], second[0]) and np.array_equal(first[1].losses, second[1].losses)
+    assert not _same(first[0], _train([1], WINDOWS)[0])
+
+
+class Interrupt(Exception):
+    """What a test interrupts training with."""
+
+
+@pytest.mark.parametrize("killed", [1, 4])
+def test_a_killed_and_resumed_run_is_the_unbroken_one(killed, tmp_path, monkeypatch):
+    validation = Validation(role_key(0, "validation"), every=2, num_instances=3, num_steps=6)
+    options = dict(validation=validation, checkpoint=tmp_path / "run", checkpoint_every=3)
+    unbroken = _train([0, 1], WINDOWS, validation=validation)
+    loop = sys.modules["fpa.training.fit"]._Loop  # in the package the function hides the module of its name
+    update = loop.update
+
+    def interrupted(self, run, number):
+        if number == killed:
+            raise Interrupt
+        return update(self, run, number)
+
+    monkeypatch.setattr(loop, "update", interrupted)
+    with pytest.raises(Interrupt):
+        _train([0, 1], WINDOWS, **options)
+    monkeypatch.setattr(loop, "update", update)
+    resumed = _train([0, 1], WINDOWS, **options)
+    assert _same(unbroken[0], resumed[0])
+    assert np.array_equal(unbroken[1].losses, resumed[1].losses) and unbroken[1].scored == resumed[1].scored
+
+
+def test_a_checkpoint_of_another_call_is_refused(tmp_path):
+    _train([0], WINDOWS, updates=2, checkpoint=tmp_path / "run")
+    with pytest.raises(ValueError, match="belongs to another training run"):
+        _train([0], WINDOWS, updates=3, checkpoint=tmp_path / "run")
+
+
+def test_models_of_an_ensemble_learn_apart_but_in_step():
+    """Two equal models see different batches; each one's bits do not depend on its neighbour's weights."""
+    ensemble, history = _train([0, 0], WINDOWS)
+    assert not _same(member(ensemble.accelerator, 0), member(ensemble.accelerator, 1))
+    beside = _train([0, 1], WINDOWS)[0]
+    for x, y in zip(*(jax.tree.leaves(member(e.accelerator, 0)) for e in (ensemble, beside)), strict=True):
+        np.testing.assert_allclose(x, y, rtol=1e-4, atol=1e-6)
+    assert np.shape(history.losses) == (6, 2)
+    assert num_models(ensemble.accelerator) == 2
+
+
+def test_training_lowers_the_loss_and_leaves_normalisers_alone():
+    start = MODELS["intermittent"]()
+    ensemble, history = _train([0], Regression(reference=EXACT), updates=60)
+    losses = np.asarray(history.losses)[:, 0]
+    assert losses[-10:].mean() < losses[:10].mean() - 0.5
+    trained = member(ensemble.accelerator, 0)
+    assert _same(trained.initializer.solutions, start.accelerator.initializer.solutions)
+    assert _same(trained.correction.unit, start.accelerator.correction.unit)
+
+
+def test_only_what_is_trainable_changes():
+    frozen = lambda solver: jax.tree.map(lambda _: False, solver)  # noqa: E731
+    only = lambda s: eqx.tree_at(lambda t: t.accelerator.initializer.network, frozen(s), _arrays(s))  # noqa: E731
+    ensemble, _ = _train([0], WINDOWS, trainable=only)
+    start, end = MODELS["intermittent"]().accelerator, member(ensemble.accelerator, 0)
+    assert _same(start.correction, end.correction) and not _same(start.initializer, end.initializer)
+
+
+def _arrays(solver):
+    return jax.tree.map(eqx.is_inexact_array, solver.accelerator.initializer.network)
+
+
+def test_the_best_model_on_validation_is_kept():
+    """With a step size that ruins the model, the best is an early one."""
+    validation = Validation(role_key(0, "validation"), every=1, num_instances=4, num_steps=8)
+    wild = optax.adam(optax.piecewise_constant_schedule(1e-3, {3: 1e4}))
+    ensemble, history = _train([0], WINDOWS, updates=8, optimizer=wild, validation=validation)
+    scores = np.asarray(history.scores)[:, 0]
+    assert scores.argmin() < 7 and history.scored == list(range(1, 9))
+    assert np.isclose(validation.score(ensemble, LASSO, jnp.float32)[0], scores.min(), rtol=1e-5)
+
+
+class Spoilt(AbstractDistribution):
+    """A share of the instances of `LASSO` have a NaN in them."""
+
+    canonical: object = LASSO.canonical
+    share: float = 0.3
+
+    def sample(self, key):
+        bad = jax.random.bernoulli(jax.random.fold_in(key, 1), self.share)
+        parameters = LASSO.sample(key)
+        return parameters | {"g": jnp.where(bad, jnp.nan, parameters["g"])}
+
+
+@pytest.mark.parametrize(("share", "dropped", "skipped"), [(0.3, True, False), (1.0, True, True)])
+def test_a_bad_instance_is_left_out_and_a_batch_of_them_changes_nothing(share, dropped, skipped):
+    start = Solver(accelerator=stack([MODELS["intermittent"]().accelerator]))
+    options = dict(num_updates=5, batch_size=4, optimizer=ADAM)
+    ensemble, history = fit(start, Spoilt(share=share), WINDOWS, jax.random.key(0), **options)
+    assert all(
+        bool(jnp.all(jnp.isfinite(leaf))) for leaf in jax.tree.leaves(eqx.filter(ensemble, eqx.is_inexact_array))
+    )
+    assert (history.dropped > 0, history.skipped > 0) == (dropped, skipped)
+    assert _same(start.accelerator, ensemble.accelerator) == skipped
+
+
+def test_a_pool_holds_solved_instances_and_training_draws_from_it():
+    objective = Regression(reference=EXACT)
+    pool = draw_pool(LASSO, objective, role_key(0, "train"), size=10, chunk=4)
+    assert pool.size == 10 and pool.parameters["g"].shape == (10, 4)
+    parameters = jax.tree.map(lambda leaf: jnp.asarray(leaf[7], jnp.float64), pool.parameters)
+    point = jax.tree.map(lambda leaf: jnp.asarray(leaf[7], jnp.float64), pool.targets)
+    assert LASSO.program(parameters).residuals(point).worst < 1e-5
+    _, history = _train([0], objective, pool=pool, updates=3)
+    assert np.all(np.isfinite(history.losses))
+
+
+def test_calibration_measures_the_family():
+    calibration = calibrate(Solver().splitting, LASSO, role_key(0, "train"), EXACT, stages=2, num_instances=60)
+    keys = jax.random.split(role_key(0, "validation"), 40)
+    taus = [Solver().trace(LASSO.program(LASSO.sample(key)), 50).tau[-1] for key in keys[:10]]
+    assert min(taus) <= calibration.tau <= max(taus)
+    size = OP.data.shape[1]
+    assert calibration.unit.shape == (size,) and calibration.later.vectors.mean.shape == (7, size)
+    np.testing.assert_array_equal(calibration.later.scalars.mean[-2:], 0)
+    np.testing.assert_array_equal(calibration.later.scalars.scale[-2:], 1)
+    n = OP.program.c.size
+    assert np.all(calibration.solutions.scale[:n] > 0)
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: Unrolled(num_steps=0), "num_steps must be at least 1, got 0"),
+        (lambda: TruncatedWindows(()), "accesses must be increasing and not negative, got []"),
+        (lambda: TruncatedWindows(((2, 3), (1, 3))), "accesses must be increasing and not negative, got [2, 1]"),
+        (lambda: TruncatedWindows(((0, 0),)), "the interval after access 0 must be positive, got 0"),
+        (lambda: _train([0], WINDOWS, updates=0), "num_updates must be at least 1, got 0"),
+        (lambda: stack([]), "there has to be at least one model"),
+        (lambda: num_models({"a": jnp.ones(2), "b": jnp.ones(3)}), "one common leading axis, got lengths [2, 3]"),
+    ],
+)  # fmt: skip
+def test_a_bad_argument_is_named(make, message):
+    with pytest.raises(ValueError) as error:
+        make()
+    assert message in str(error.value)
+
+
+def test_objectives_work_on_any_map():
+    """On an affine map with plain iteration the unrolled loss is a geometric sum."""
+    op = random_toy(0, 2, affine, rate=0.5)
+    op = eqx.tree_at(lambda op: op.M, op, 0.5 * jnp.eye(2))
+    loss = Unrolled(num_steps=6).loss(Solver(Bound(op), Picard()), op.program, None)
+    first = np.linalg.norm(op.start - op(op.start)[0])
+    np.testing.assert_allclose(loss, first * (2 - 2 * 0.5**6), rtol=1e-6)
