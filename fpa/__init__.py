@@ -7,7 +7,9 @@ iterated?); both are Equinox modules.
 from fpa.accelerators import AbstractAccelerator as AbstractAccelerator
 from fpa.accelerators import AbstractMixing as AbstractMixing
 from fpa.accelerators import AndersonAcceleration as AndersonAcceleration
+from fpa.accelerators import Intermittent as Intermittent
 from fpa.accelerators import Picard as Picard
+from fpa.accelerators import Recurrent as Recurrent
 from fpa.accelerators import Safeguarded as Safeguarded
 from fpa.accelerators import Switch as Switch
 from fpa.canonicalize import Canonical as Canonical
@@ -27,10 +29,17 @@ from fpa.distributions import stream as stream
 from fpa.equilibration import equilibrate as equilibrate
 from fpa.evaluation import Curves as Curves
 from fpa.evaluation import evaluate as evaluate
+from fpa.evaluation import evaluate_models as evaluate_models
 from fpa.evaluation import iterations_to as iterations_to
+from fpa.layouts import Layout as Layout
+from fpa.layouts import site_layout as site_layout
 from fpa.maps import SCS as SCS
 from fpa.maps import AbstractFixedPointMap as AbstractFixedPointMap
 from fpa.maps import AbstractSplitting as AbstractSplitting
+from fpa.persistence import halved as halved
+from fpa.persistence import load as load
+from fpa.persistence import read_header as read_header
+from fpa.persistence import save as save
 from fpa.programs import ConeProgram as ConeProgram
 from fpa.programs import Point as Point
 from fpa.programs import Residuals as Residuals
@@ -38,6 +47,15 @@ from fpa.solver import Solution as Solution
 from fpa.solver import Solver as Solver
 from fpa.solver import Status as Status
 from fpa.solver import Trace as Trace
+from fpa.training import Regression as Regression
+from fpa.training import TruncatedWindows as TruncatedWindows
+from fpa.training import Unrolled as Unrolled
+from fpa.training import Validation as Validation
+from fpa.training import calibrate as calibrate
+from fpa.training import fit as fit
+from fpa.training import member as member
+from fpa.training import num_models as num_models
+from fpa.training import stack as stack
 from fpa.tuning import tune as tune
 
 __version__ = "0.1.0"

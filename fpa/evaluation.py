@@ -1,5 +1,7 @@
 """Convergence curves over test instances, and iterations to a tolerance."""
 
+from collections.abc import Sequence
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -85,6 +87,21 @@ def evaluate(
     ]
     joined = jax.tree.map(lambda *parts: np.concatenate(parts)[None, :num_instances], *traces)
     return Curves({metric: getattr(joined, metric) for metric in METRICS}, joined.valid)
+
+
+def evaluate_models(
+    solvers: Sequence[Solver],
+    distribution: AbstractDistribution,
+    key: PRNGKeyArray,
+    num_instances: int,
+    num_steps: int,
+    chunk: int = 25,
+    description: str = "evaluate",
+) -> Curves:
+    """`evaluate` for several models of one make, on the same instances; they are the first axis of the curves."""
+    curves = [evaluate(solver, distribution, key, num_instances, num_steps, chunk, description) for solver in solvers]
+    values = {metric: np.concatenate([c.values[metric] for c in curves]) for metric in METRICS}
+    return Curves(values, np.concatenate([c.valid for c in curves]))
 
 
 @eqx.filter_jit

@@ -23,13 +23,14 @@ _FORMAT = 1
 _TRUSTED = ("fpa", "equinox")
 
 
-def save(path: str | Path, solver: Solver, distribution: AbstractDistribution | None = None) -> None:
-    """Write `solver` to `path`, with a description of the family it was trained for."""
+def save(path: str | Path, solver: Solver, distribution: AbstractDistribution | None = None, note: Any = None) -> None:
+    """Write `solver` to `path`, with a description of the family it was trained for and a `note`, any JSON."""
     arrays: list[np.ndarray] = []
     header = {
         "format": _FORMAT,
         "fpa": version("fpa"),
         "family": None if distribution is None else describe(distribution),
+        "note": note,
         "solver": _encode(solver, arrays),
     }
     text = np.frombuffer(json.dumps(header).encode(), np.uint8)
@@ -44,9 +45,9 @@ def load(path: str | Path) -> Solver:
 
 
 def read_header(path: str | Path) -> dict[str, Any]:
-    """What a saved solver's file says of itself: `fpa`, the version that wrote it, and `family`."""
+    """What a saved solver's file says of itself: `fpa`, the version that wrote it, `family` and `note`."""
     header, _ = _read(Path(path))
-    return {"fpa": header["fpa"], "family": header["family"]}
+    return {name: header[name] for name in ("fpa", "family", "note")}
 
 
 def describe(distribution: AbstractDistribution) -> dict[str, Any]:

@@ -19,7 +19,7 @@ from fpa.accelerators import (
     SiteRecurrent,
     SiteTrunk,
 )
-from fpa.accelerators.features import Features, first_features, step_features
+from fpa.accelerators.features import FeatureNormalizer, Features, first_features, step_features
 from fpa.distributions import Lasso, RobustKalman
 from fpa.layouts import Layout, site_layout
 from fpa.maps import SCS
@@ -35,9 +35,10 @@ def kalman_layout(num_steps: int = 4) -> Layout:
     return site_layout(RobustKalman(num_steps=num_steps).canonical, [labels])
 
 
-def standard(shapes) -> Features:
+def standard(shapes: Features) -> FeatureNormalizer:
     """Normalisers that change nothing, for features of these shapes."""
-    return jax.tree.map(lambda s: Normalizer(jnp.zeros(s.shape, jnp.float32), jnp.ones(s.shape, jnp.float32)), shapes)
+    parts = (shapes.vectors.shape, shapes.scalars.shape, shapes.context.shape)
+    return FeatureNormalizer(*(Normalizer(jnp.zeros(s, jnp.float32), jnp.ones(s, jnp.float32)) for s in parts))
 
 
 def shapes(op, stages: int, history: int = 2) -> tuple[Features, Features]:
@@ -81,7 +82,7 @@ def intermittent_sites(seed: int = 0, access=(1, 3)) -> Intermittent:
     return Intermittent(initializer, Correction(networks, unit, tau, len(access)), tuple(access))
 
 
-def _site_network(key, normalizer: Features) -> SiteNetwork:
+def _site_network(key, normalizer: FeatureNormalizer) -> SiteNetwork:
     return SiteNetwork(SiteTrunk(key, kalman_layout(), normalizer, (True, False), 8, 8, 1, 2))
 
 

@@ -40,6 +40,14 @@ class Normalizer(eqx.Module):
         return mean + scale * v
 
 
+class FeatureNormalizer(eqx.Module):
+    """A normaliser for each part of `Features`."""
+
+    vectors: Normalizer
+    scalars: Normalizer
+    context: Normalizer
+
+
 def first_features(op: AbstractFixedPointMap) -> Features:
     """What g_init sees: the data, the logarithms of the instance's scales, and the context."""
     return Features(*_single((op.data, op.scales, op.program.context)))

@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from fpa.accelerators.cells import AbstractCell
-from fpa.accelerators.features import Features, Normalizer
+from fpa.accelerators.features import FeatureNormalizer, Features, Normalizer
 from fpa.accelerators.networks import AbstractNetwork, Linear
 from fpa.accelerators.recurrent import AbstractRecurrentNetwork
 from fpa.layouts import Layout
@@ -81,7 +81,7 @@ class SiteTrunk(eqx.Module):
         self,
         key: PRNGKeyArray,
         layout: Layout,
-        normalizer: Features,
+        normalizer: FeatureNormalizer,
         ordered: tuple[bool, ...],
         width: int = 64,
         hidden: int = 128,

@@ -55,11 +55,14 @@ class Run:
         """Write the picture `<run><suffix>.png` and `.pdf`, and its data, `data/<run><suffix>.csv`."""
         frame = pd.concat(frames, ignore_index=True)
         plotting.check_schema(frame)
-        name = f"{self.name}{suffix}"
+        self.picture(figure, suffix)
+        _write_csv(frame, self.output / "data" / f"{self.name}{suffix}.csv")
+
+    def picture(self, figure: Figure, suffix: str) -> None:
+        """Write `<run><suffix>.png` and `.pdf` of a figure whose data are a table."""
         for options in (_PNG, _PDF):
-            with atomic(self.output / f"{name}.{options['format']}") as temporary:
+            with atomic(self.output / f"{self.name}{suffix}.{options['format']}") as temporary:
                 figure.savefig(temporary, **options)
-        _write_csv(frame, self.output / "data" / f"{name}.csv")
 
     def table(self, name: str, frame: pd.DataFrame) -> None:
         """Write `tables/<name>.csv`."""
@@ -82,6 +85,7 @@ def begin(run: str, profile: str = "smoke", namespace: MutableMapping[str, Any] 
     (spec,) = (spec for spec in runs.select(specs, [run]) if spec.name == run)
     published = root / "figures" / profiles.get(profile).name
     jax.config.update("jax_enable_x64", True)
+    jax.config.update("jax_disable_most_optimizations", profile == "smoke")  # it compiles much and runs little
     jax.config.update("jax_compilation_cache_dir", str(root / ".store" / "compiled"))
     plotting.style()
     parameters = _in_effect(spec, profile, specs, namespace)

@@ -55,7 +55,7 @@ def cached(
     """
     key = make_key(name, config, code)
     path = find_root() / ".store" / "results" / name / f"{key}{format.suffix}"
-    hit = path.is_file() and path.stat().st_mtime >= _oldest_allowed()
+    hit = is_recent(path)
     record({"name": name, "key": key, "hit": hit}, f"store: {'hit' if hit else 'miss'} {name} {key[:12]}")
     if not hit:
         with atomic(path) as temporary:
@@ -84,6 +84,16 @@ def record(entry: Mapping[str, Any], line: str) -> None:
     else:
         with Path(output, LEDGER).open("a") as ledger:
             ledger.write(json.dumps(entry) + "\n")
+
+
+def is_recent(path: Path) -> bool:
+    """Whether a kept result is there and may be used."""
+    return path.is_file() and path.stat().st_mtime >= _oldest_allowed()
+
+
+def keeps_old_results() -> bool:
+    """Whether results may be used that were not made by this call: not under `run --fresh`."""
+    return _oldest_allowed() == 0
 
 
 def _plain(name: str, entry: str, value: Any) -> str:

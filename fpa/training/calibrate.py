@@ -7,7 +7,7 @@ from jaxtyping import Array, Float, PRNGKeyArray
 
 from fpa._progress import progress
 from fpa.accelerators import Picard
-from fpa.accelerators.features import Features, Normalizer, first_features, step_features
+from fpa.accelerators.features import FeatureNormalizer, Normalizer, first_features, step_features
 from fpa.distributions import AbstractDistribution, sample_batch
 from fpa.maps import AbstractSplitting
 from fpa.solver import Solver
@@ -18,15 +18,15 @@ _STEPS = (5, 10, 20)
 class Calibration(eqx.Module):
     """The settled scale `tau` of plain iteration, and means and spreads over instances.
 
-    `solutions` are solved points in the map's coordinates, of length w; `first` and `later`, in the form of
-    `Features`, normalise what g_init and g_acc see; `unit`, of length w, is the usual size of what is left to the
+    `solutions` are solved points in the map's coordinates, of length w; `first` and `later` normalise what
+    g_init and g_acc see; `unit`, of length w, is the usual size of what is left to the
     solution, in units of the step.
     """
 
     tau: Float[Array, ""]
     solutions: Normalizer
-    first: Features
-    later: Features
+    first: FeatureNormalizer
+    later: FeatureNormalizer
     unit: Float[Array, " w"]
 
 
@@ -55,8 +55,8 @@ def calibrate(
     return Calibration(
         tau=jnp.median(tau).astype(jnp.float32),
         solutions=_normalizer(solution),
-        first=jax.tree.map(_normalizer, first),
-        later=_without_stage(jax.tree.map(_normalizer, together[0]), stages),
+        first=_feature_normalizer(first),
+        later=_without_stage(_feature_normalizer(together[0]), stages),
         unit=jnp.sqrt((together[1] ** 2).mean(axis=0)).astype(jnp.float32),
     )
 
@@ -97,10 +97,14 @@ def _normalizer(values: Float[Array, "instances *shape"]) -> Normalizer:
     return Normalizer(mean.astype(jnp.float32), scale.astype(jnp.float32))
 
 
-def _without_stage(features: Features, stages: int) -> Features:
+def _feature_normalizer(features) -> FeatureNormalizer:
+    return FeatureNormalizer(*(_normalizer(part) for part in (features.vectors, features.scalars, features.context)))
+
+
+def _without_stage(normalizer: FeatureNormalizer, stages: int) -> FeatureNormalizer:
     """The one-hot stage is not standardised."""
     if not stages:
-        return features
-    scalars = features.scalars
+        return normalizer
+    scalars = normalizer.scalars
     scalars = Normalizer(scalars.mean.at[-stages:].set(0), scalars.scale.at[-stages:].set(1))
-    return eqx.tree_at(lambda f: f.scalars, features, scalars)
+    return FeatureNormalizer(normalizer.vectors, scalars, normalizer.context)

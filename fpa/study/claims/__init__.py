@@ -9,13 +9,13 @@ from pathlib import Path
 
 import pandas as pd
 
-from fpa.study.claims import recurrent, sizes
+from fpa.study.claims import intermittent, recurrent, sizes
 from fpa.study.claims.base import Claim as Claim
 from fpa.study.claims.base import Evidence as Evidence
 from fpa.study.claims.base import Missing, evidence
 from fpa.study.files import write_text
 
-CLAIMS: tuple[Claim, ...] = (*sizes.CLAIMS, *recurrent.CLAIMS)
+CLAIMS: tuple[Claim, ...] = (*sizes.CLAIMS, *recurrent.CLAIMS, *intermittent.CLAIMS)
 COLUMNS = ["id", "source", "statement", "paper", "ours", "holds"]
 
 
