@@ -1,0 +1,92 @@
+"""Saved solvers: the same bits come back, from one file that says what it is, and nothing else is ever executed."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from models import KALMAN, LASSO, bound, intermittent, intermittent_sites, recurrent, recurrent_sites
+
+import fpa
+import fpa.persistence
+from fpa.accelerators import AndersonAcceleration, Safeguarded, Switch
+from fpa.training import stack
+
+SOLVERS = {
+    "flat": (LASSO, lambda: fpa.Solver(fpa.SCS(scale=2.0), intermittent(bound(LASSO), factors=2))),
+    "sites": (KALMAN, lambda: fpa.Solver(accelerator=intermittent_sites())),
+    "lstm": (LASSO, lambda: fpa.Solver(accelerator=recurrent(bound(LASSO)))),
+    "gru-sites": (KALMAN, lambda: fpa.Solver(accelerator=recurrent_sites())),
+    "composed": (
+        LASSO,
+        lambda: fpa.Solver(
+            accelerator=Safeguarded(Switch(intermittent(bound(LASSO)), 6, AndersonAcceleration(memory=2)), patience=3)
+        ),
+    ),
+}
+
+
+@pytest.mark.parametrize("name", SOLVERS)
+def test_a_loaded_solver_is_the_saved_one_bit_for_bit(name, tmp_path):
+    family, make = SOLVERS[name]
+    solver = make()
+    fpa.save(tmp_path / "solver.npz", solver, family)
+    loaded = fpa.load(tmp_path / "solver.npz")
+    assert jax.tree.structure(loaded) == jax.tree.structure(solver)
+    for a, b in zip(jax.tree.leaves(loaded), jax.tree.leaves(solver), strict=True):
+        assert type(a) is type(b) and np.array_equal(a, b) and getattr(a, "dtype", 0) == getattr(b, "dtype", 0)
+
+
+def test_a_loaded_solver_traces_the_same_residuals(tmp_path):
+    solver = SOLVERS["composed"][1]()
+    fpa.save(tmp_path / "solver.npz", solver)
+    program = LASSO.program(LASSO.sample(jax.random.key(5)))
+    expected, trace = solver.trace(program, 9), fpa.load(tmp_path / "solver.npz").trace(program, 9)
+    assert np.array_equal(expected.fixed_point, trace.fixed_point) and np.array_equal(expected.gap, trace.gap)
+
+
+def test_an_ensemble_and_a_note_can_be_saved(tmp_path):
+    models = [intermittent(bound(LASSO), seed) for seed in (0, 1)]
+    path = tmp_path / "solver.npz"
+    fpa.save(path, fpa.Solver(accelerator=stack(models)), LASSO, note={"seconds": 3.5})
+    header = fpa.read_header(path)
+    assert header["note"] == {"seconds": 3.5} and header["fpa"] == fpa.__version__
+    assert header["family"]["class"] == "Lasso" and header["family"]["settings"]["q"] == 4
+    assert header["family"]["parameters"] == {"F": [4, 3], "g": [4], "mu": []}
+    second = fpa.member(fpa.load(path).accelerator, 1)
+    assert all(np.array_equal(a, b) for a, b in zip(*map(jax.tree.leaves, (second, models[1])), strict=True))
+
+
+def test_half_precision_halves_the_file_and_loses_nothing_more(tmp_path):
+    solver = SOLVERS["flat"][1]()
+    small = fpa.halved(solver)
+    for path, model in ((tmp_path / "full.npz", solver), (tmp_path / "half.npz", small)):
+        fpa.save(path, model)
+    assert (tmp_path / "half.npz").stat().st_size < 0.65 * (tmp_path / "full.npz").stat().st_size
+    loaded = fpa.load(tmp_path / "half.npz")
+    for a, b, c in zip(*map(jax.tree.leaves, (loaded, small, solver)), strict=True):
+        assert np.array_equal(a, b)
+        np.testing.assert_allclose(b, c, rtol=1e-3, atol=1e-7)
+    assert fpa.halved(jnp.ones(2, jnp.float64)).dtype == jnp.float64
+
+
+def test_what_is_no_saved_solver_is_refused(tmp_path):
+    path = tmp_path / "solver.npz"
+    path.write_bytes(b"nothing")
+    with pytest.raises(ValueError, match="is not a solver saved by fpa"):
+        fpa.load(path)
+    np.savez(path, a=np.ones(2))
+    with pytest.raises(ValueError, match="is not a solver saved by fpa"):
+        fpa.load(path)
+
+
+@pytest.mark.parametrize("name", ["os:system", "fpa.persistence:save", "fpa.cones:Nothing", "numpy:ndarray"])
+def test_only_modules_come_out_of_a_file(name, tmp_path, monkeypatch):
+    monkeypatch.setattr("fpa.persistence._encode", lambda node, arrays: {"class": name, "fields": {}})
+    fpa.save(tmp_path / "solver.npz", fpa.Solver())
+    with pytest.raises(ValueError, match=f"names the class '{name}'"):
+        fpa.load(tmp_path / "solver.npz")
+
+
+def test_what_cannot_be_saved_is_named():
+    with pytest.raises(ValueError, match="cannot write a function to a file"):
+        fpa.persistence._encode(lambda: 0, [])

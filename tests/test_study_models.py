@@ -1,0 +1,87 @@
+"""Models are trained once: kept in the store, committed, found again by their key, published by every run."""
+
+from pathlib import Path
+
+import jax
+import numpy as np
+import pytest
+from models import LASSO, bound, intermittent
+
+import fpa
+from fpa.study import learned, models
+from fpa.study.session import Run
+
+
+@pytest.fixture
+def clone(tmp_path, monkeypatch):
+    (tmp_path / "pyproject.toml").write_text("")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("FPA_FRESH", raising=False)
+    return tmp_path
+
+
+def _run(clone: Path) -> Run:
+    published = clone / "figures" / "laptop"
+    return Run("03_demo", "laptop", {}, (), published, clone / "staging")
+
+
+def _train(calls: list, seeds=(0, 1)):
+    def train(checkpoint: Path):
+        calls.append(checkpoint)
+        return fpa.Solver(accelerator=fpa.stack([intermittent(bound(LASSO), seed) for seed in seeds])), {"seconds": 1}
+
+    return train
+
+
+def test_a_model_is_trained_once_and_published_every_time(clone):
+    calls: list = []
+    first, history = models.trained(_run(clone), LASSO, _train(calls), {"updates": 3})
+    (clone / "staging" / "models" / "03_demo.npz").unlink()
+    again, _ = models.trained(_run(clone), LASSO, _train(calls), {"updates": 3})
+    assert len(calls) == 1 and len(first) == 2 and history["seconds"] == 1
+    assert (clone / "staging" / "models" / "03_demo.npz").is_file()
+    for a, b in zip(*map(jax.tree.leaves, (first[1], again[1])), strict=True):
+        assert np.array_equal(a, b)
+
+
+def test_another_configuration_is_another_model(clone):
+    calls: list = []
+    for updates in (3, 4, 3):
+        models.trained(_run(clone), LASSO, _train(calls), {"updates": updates})
+    assert len(calls) == 2
+
+
+@pytest.mark.parametrize(("fresh", "trainings"), [("0", 0), ("9999999999", 1)])
+def test_a_committed_model_is_used_unless_all_has_to_be_fresh(clone, monkeypatch, fresh, trainings):
+    calls: list = []
+    models.trained(_run(clone), LASSO, _train(calls), {"updates": 3})
+    committed = clone / "figures" / "laptop" / "models" / "03_demo.npz"
+    committed.parent.mkdir(parents=True)
+    (clone / "staging" / "models" / "03_demo.npz").rename(committed)
+    for kept in (clone / ".store").rglob("*.npz"):
+        kept.unlink()
+    calls.clear()
+    monkeypatch.setenv("FPA_FRESH", fresh)
+    models.trained(_run(clone), LASSO, _train(calls), {"updates": 3})
+    assert len(calls) == trainings
+
+
+def test_a_committed_model_of_other_code_or_configuration_is_not_used(clone):
+    calls: list = []
+    models.trained(_run(clone), LASSO, _train(calls), {"updates": 3})
+    committed = clone / "figures" / "laptop" / "models" / "03_demo.npz"
+    committed.parent.mkdir(parents=True)
+    (clone / "staging" / "models" / "03_demo.npz").rename(committed)
+    models.trained(_run(clone), LASSO, _train(calls), {"updates": 4})
+    assert len(calls) == 2
+
+
+def test_paths_end_at_the_solution_and_costs_are_positive():
+    methods = {"SCS+AA": [fpa.Solver(accelerator=fpa.AndersonAcceleration(memory=5))], "SCS": [fpa.Solver()]}
+    frame = learned.paths(LASSO, methods, fpa.role_key(0, "test"), num_steps=80)
+    end = frame[(frame["method"] == "SCS+AA") & (frame["iteration"] == 80)]
+    np.testing.assert_allclose(end["value"], end["solution"], atol=1e-4)
+    assert len(frame) == 2 * 80 * 5
+    assert len(learned.draw_paths(frame, "demo").axes) == 2
+    cost = learned.cost(LASSO, methods, fpa.role_key(0, "test"), num_steps=5, batch=3, rounds=1)
+    assert list(cost["method"]) == list(methods) and (cost.iloc[:, 1:] > 0).all(axis=None)
