@@ -20,7 +20,7 @@ smoke: $(READY) ## the same in miniature, in under three minutes
 	$(STUDY) run --profile smoke $(if $(RUN),--run $(RUN)) $(if $(FRESH),--fresh)
 
 test: $(READY) ## run all tests, the notebooks included
-	$(VENV) pytest tests --nbval-lax notebooks
+	$(VENV) pytest tests --nbval-lax notebooks --numprocesses auto --dist loadscope
 
 lint: $(READY) ## check style, types, and that notebooks are stripped
 	$(VENV) ruff check
