@@ -81,7 +81,7 @@ def test_paths_end_at_the_solution_and_costs_are_positive():
     frame = learned.paths(LASSO, methods, fpa.role_key(0, "test"), num_steps=80)
     end = frame[(frame["method"] == "SCS+AA") & (frame["iteration"] == 80)]
     np.testing.assert_allclose(end["value"], end["solution"], atol=1e-4)
-    assert len(frame) == 2 * 80 * 5
+    assert len(frame) == 2 * 80 * 4  # every second one of eight coordinates
     assert len(learned.draw_paths(frame, "demo").axes) == 2
     cost = learned.cost(LASSO, methods, fpa.role_key(0, "test"), num_steps=5, batch=3, rounds=1)
     assert list(cost["method"]) == list(methods) and (cost.iloc[:, 1:] > 0).all(axis=None)
