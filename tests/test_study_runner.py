@@ -301,7 +301,7 @@ def test_the_notebooks_of_this_repository_define_their_runs_parameters(name):
         runs.check_parameters(SPECS[name], profile, ROOT)
 
 
-@pytest.mark.parametrize("notebook", {spec.notebook for spec in SPECS.values()})
+@pytest.mark.parametrize("notebook", sorted({spec.notebook for spec in SPECS.values()}))
 def test_the_smoke_values_are_the_defaults_of_the_notebooks_of_this_repository(notebook):
     spec = next(spec for spec in SPECS.values() if spec.notebook == notebook)
     expected = {"run": spec.name, "profile": "smoke", **spec.values("smoke")}
