@@ -60,12 +60,12 @@ def intermittent(op, seed: int = 0, access=(1, 2, 5), factors: int = 1, tau: flo
     """Random MLPs: g_init, and one g_acc per access."""
     keys = jax.random.split(jax.random.key(seed), len(access) + 1)
     size = op.coordinates(op.initial()).size
-    first, later = shapes(op, len(access))
-    unit, scale = jnp.full((size,), 0.1, jnp.float32), jnp.asarray(tau, jnp.float32)
+    first, later = shapes(op, 0)
+    units, scale = jnp.full((len(access), size), 0.1, jnp.float32), jnp.asarray(tau, jnp.float32)
     solutions = Normalizer(jnp.zeros(size, jnp.float32), jnp.ones(size, jnp.float32))
     networks = tuple(flat(k, later, size, factors=factors) for k in keys[1:])
     initializer = Initializer(flat(keys[0], first, size, factors=factors), solutions, scale)
-    return Intermittent(initializer, Correction(networks, unit, scale, len(access)), tuple(access))
+    return Intermittent(initializer, Correction(networks, units, scale, len(access)), tuple(access))
 
 
 def intermittent_sites(seed: int = 0, access=(1, 3)) -> Intermittent:
@@ -78,8 +78,8 @@ def intermittent_sites(seed: int = 0, access=(1, 3)) -> Intermittent:
     tau = jnp.asarray(1.0, jnp.float32)
     initializer = Initializer(_site_network(keys[0], first), solutions, tau)
     networks = (_site_network(keys[1], later),)
-    unit = jnp.ones(size, jnp.float32)
-    return Intermittent(initializer, Correction(networks, unit, tau, len(access)), tuple(access))
+    units = jnp.ones((1, size), jnp.float32)
+    return Intermittent(initializer, Correction(networks, units, tau, len(access)), tuple(access))
 
 
 def _site_network(key, normalizer: FeatureNormalizer) -> SiteNetwork:

@@ -4,11 +4,12 @@ from pathlib import Path
 
 import jax
 import numpy as np
+import pandas as pd
 import pytest
 from models import LASSO, bound, intermittent
 
 import fpa
-from fpa.study import learned, models
+from fpa.study import cost, learned, models, plotting
 from fpa.study.session import Run
 
 
@@ -35,9 +36,9 @@ def _train(calls: list, seeds=(0, 1)):
 
 def test_a_model_is_trained_once_and_published_every_time(clone):
     calls: list = []
-    first, history = models.trained(_run(clone), LASSO, _train(calls), {"updates": 3})
+    first, history = models.trained(_run(clone), LASSO, _train(calls), {"updates": 3}, "fpa.persistence")
     (clone / "staging" / "models" / "03_demo.npz").unlink()
-    again, _ = models.trained(_run(clone), LASSO, _train(calls), {"updates": 3})
+    again, _ = models.trained(_run(clone), LASSO, _train(calls), {"updates": 3}, "fpa.persistence")
     assert len(calls) == 1 and len(first) == 2 and history["seconds"] == 1
     assert (clone / "staging" / "models" / "03_demo.npz").is_file()
     for a, b in zip(*map(jax.tree.leaves, (first[1], again[1])), strict=True):
@@ -47,14 +48,14 @@ def test_a_model_is_trained_once_and_published_every_time(clone):
 def test_another_configuration_is_another_model(clone):
     calls: list = []
     for updates in (3, 4, 3):
-        models.trained(_run(clone), LASSO, _train(calls), {"updates": updates})
+        models.trained(_run(clone), LASSO, _train(calls), {"updates": updates}, "fpa.persistence")
     assert len(calls) == 2
 
 
 @pytest.mark.parametrize(("fresh", "trainings"), [("0", 0), ("9999999999", 1)])
 def test_a_committed_model_is_used_unless_all_has_to_be_fresh(clone, monkeypatch, fresh, trainings):
     calls: list = []
-    models.trained(_run(clone), LASSO, _train(calls), {"updates": 3})
+    models.trained(_run(clone), LASSO, _train(calls), {"updates": 3}, "fpa.persistence")
     committed = clone / "figures" / "laptop" / "models" / "03_demo.npz"
     committed.parent.mkdir(parents=True)
     (clone / "staging" / "models" / "03_demo.npz").rename(committed)
@@ -62,26 +63,36 @@ def test_a_committed_model_is_used_unless_all_has_to_be_fresh(clone, monkeypatch
         kept.unlink()
     calls.clear()
     monkeypatch.setenv("FPA_FRESH", fresh)
-    models.trained(_run(clone), LASSO, _train(calls), {"updates": 3})
+    models.trained(_run(clone), LASSO, _train(calls), {"updates": 3}, "fpa.persistence")
     assert len(calls) == trainings
 
 
 def test_a_committed_model_of_other_code_or_configuration_is_not_used(clone):
     calls: list = []
-    models.trained(_run(clone), LASSO, _train(calls), {"updates": 3})
+    models.trained(_run(clone), LASSO, _train(calls), {"updates": 3}, "fpa.persistence")
     committed = clone / "figures" / "laptop" / "models" / "03_demo.npz"
     committed.parent.mkdir(parents=True)
     (clone / "staging" / "models" / "03_demo.npz").rename(committed)
-    models.trained(_run(clone), LASSO, _train(calls), {"updates": 4})
+    models.trained(_run(clone), LASSO, _train(calls), {"updates": 4}, "fpa.persistence")
     assert len(calls) == 2
 
 
-def test_paths_end_at_the_solution_and_costs_are_positive():
+def test_paths_end_at_the_solution():
     methods = {"SCS+AA": [fpa.Solver(accelerator=fpa.AndersonAcceleration(memory=5))], "SCS": [fpa.Solver()]}
     frame = learned.paths(LASSO, methods, fpa.role_key(0, "test"), num_steps=80)
     end = frame[(frame["method"] == "SCS+AA") & (frame["iteration"] == 80)]
     np.testing.assert_allclose(end["value"], end["solution"], atol=1e-4)
     assert len(frame) == 2 * 80 * 4  # every second one of eight coordinates
     assert len(learned.draw_paths(frame, "demo").axes) == 2
-    cost = learned.cost(LASSO, methods, fpa.role_key(0, "test"), num_steps=5, batch=3, rounds=1)
-    assert list(cost["method"]) == list(methods) and (cost.iloc[:, 1:] > 0).all(axis=None)
+
+
+def test_costs_are_positive_and_time_is_spent_where_networks_are_asked():
+    methods = {"SCS": [fpa.Solver()], "SCS+AA": [fpa.Solver(accelerator=fpa.AndersonAcceleration(memory=5))]}
+    table = cost.cost(LASSO, methods, fpa.role_key(0, "test"), num_steps=5, batch=3, rounds=1)
+    assert list(table["method"]) == ["SCS", "SCS", "SCS+AA", "SCS+AA"] and list(table["batch"]) == [1, 3] * 2
+    assert (table["ms per instance"] > 0).all()
+    curves = fpa.evaluate(fpa.Solver(), LASSO, fpa.role_key(0, "test"), 3, 5)
+    frame = pd.concat(plotting.curves_frame("demo", "5 iterations", name, curves) for name in methods)
+    assert len(cost.draw_cost(table, frame, methods, 5, "demo").axes) == 4
+    np.testing.assert_allclose(cost.elapsed(14.0, 5.0, (2, 4), 5), [4, 5, 9, 10, 14])
+    np.testing.assert_allclose(cost.elapsed(10.0, 5.0, (), 5), [2, 4, 6, 8, 10])

@@ -19,7 +19,6 @@ from fpa.study.errors import StudyError
 from fpa.study.files import find_root, sha256
 
 ROOT = Path(__file__).parents[1]
-SPECS = runs.load(ROOT)
 PARAMETERS = 'run = "{run}"\nprofile = "smoke"\nseed = 0\nrate = 0.5'
 
 STUDY = """
@@ -41,6 +40,19 @@ folder.mkdir()
 """
 FAIL = WRITE + '\nraise RuntimeError("on\\npurpose")'
 WAIT = WRITE + '\npathlib.Path("../kernel").write_text(str(os.getpid()))\nimport time\ntime.sleep(60 * seed)'
+
+MEET = (
+    WRITE
+    + """
+import time
+pathlib.Path(f"../{run}.here").touch()
+for other in ("first", "second"):
+    deadline = time.monotonic() + 60
+    while not pathlib.Path(f"../{other}.here").exists():
+        assert time.monotonic() < deadline, f"{other} does not run"
+        time.sleep(0.05)
+"""
+)
 
 
 def add(clone, name, source, makes=None, needs=(), seeds=(0, 1), notebook=None):
@@ -171,6 +183,17 @@ def test_an_interrupted_study_goes_on_where_it_was(clone):
     assert manifest.read(study.folder)["first"]["started"] == before
 
 
+def test_runs_that_do_not_need_each_other_are_executed_at_once(clone, capsys):
+    add(clone, "first", MEET)
+    add(clone, "second", MEET)
+    add(clone, "third", WRITE, needs=["first", "second"])
+    assert main(["run", "--jobs", "2"]) == 0
+    assert set(manifest.read(clone / "figures" / "laptop")) == {"first", "second", "third"}
+    with pytest.raises(SystemExit):
+        main(["run", "--jobs", "0"])
+    assert "'0' is not a positive whole number" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("edits", "arguments", "sentence"),
     [
@@ -292,16 +315,3 @@ def test_bars_go_to_the_channel(tmp_path, monkeypatch, capsys):
 
 def test_the_root_is_found_from_the_notebooks(clone):
     assert find_root() == clone
-
-
-@pytest.mark.parametrize("name", SPECS)
-def test_the_notebooks_of_this_repository_define_their_runs_parameters(name):
-    for profile in ("smoke", "laptop", "paper"):
-        runs.check_parameters(SPECS[name], profile, ROOT)
-
-
-@pytest.mark.parametrize("notebook", sorted({spec.notebook for spec in SPECS.values()}))
-def test_the_smoke_values_are_the_defaults_of_the_notebooks_of_this_repository(notebook):
-    spec = next(spec for spec in SPECS.values() if spec.notebook == notebook)
-    expected = {"run": spec.name, "profile": "smoke", **spec.values("smoke")}
-    assert notebooks.literals(ROOT / "notebooks" / notebook) == expected

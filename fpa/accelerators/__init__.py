@@ -21,7 +21,7 @@ from fpa.accelerators.recurrent import AbstractRecurrentNetwork as AbstractRecur
 from fpa.accelerators.recurrent import FlatRecurrent as FlatRecurrent
 from fpa.accelerators.recurrent import Recurrent as Recurrent
 from fpa.accelerators.safeguard import Safeguarded as Safeguarded
+from fpa.accelerators.site_gains import SiteRecurrent as SiteRecurrent
 from fpa.accelerators.sites import SiteNetwork as SiteNetwork
-from fpa.accelerators.sites import SiteRecurrent as SiteRecurrent
 from fpa.accelerators.sites import SiteTrunk as SiteTrunk
 from fpa.accelerators.switch import Switch as Switch

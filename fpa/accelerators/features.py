@@ -59,8 +59,8 @@ def step_features(
     """What g_acc sees, and the length of the step.
 
     w are the coordinates of f(z), past[0] those of z, past[1], ... those of the iterates before it; stage says which
-    access it is, one-hot. The vectors are w; the differences between successive iterates and what is left of
-    the optimality conditions, in units of the step; and the data.
+    access it is, one-hot, or is empty. The vectors are w; the differences between successive iterates and what is left
+    of the optimality conditions, in units of the step; and the data.
     """
     differences = jnp.concatenate([w[None], past[:-1]]) - past
     step = jnp.maximum(norm(differences[0]), _SMALLEST_STEP)

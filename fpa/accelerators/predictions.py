@@ -29,12 +29,12 @@ class Initializer(eqx.Module):
 class Correction(eqx.Module):
     """g_acc: f(z) corrected by a network, in units of the present step, entered at the family's settled `tau`.
 
-    `networks` holds one network per access, or a single one for all; `unit`, of w's length, is the size of a usual
-    correction (0: never corrected) relative to the step.
+    `networks` holds one network per access, or a single one for all, which is then told the access, one-hot; a line
+    of `units` is the size of a network's usual correction (0: never corrected) relative to the step.
     """
 
     networks: tuple[AbstractNetwork, ...]
-    unit: Float[Array, " w"]
+    units: Float[Array, "networks w"]
     tau: Float[Array, ""]
     stages: int = eqx.field(static=True)
 
@@ -47,11 +47,12 @@ class Correction(eqx.Module):
     ) -> Float[Array, " z"]:
         """The iterate after f(z) = fz; past[0] = z, past[1], ... are the iterates before, `index` is the access."""
         w = op.coordinates(fz)
-        stage = jnp.zeros(self.stages).at[index].set(1)
+        shared = len(self.networks) < self.stages
+        stage = jnp.zeros(self.stages).at[index].set(1) if shared else jnp.zeros(0)
         features, step = step_features(op, w, jax.vmap(op.coordinates)(past), stage)
-        network = self.networks[index if len(self.networks) > 1 else 0]
-        answer = network(features).astype(w.dtype)
-        return op.enter(w + step * _fixed(self.unit) * answer, _fixed(self.tau))
+        chosen = 0 if shared else index
+        answer = self.networks[chosen](features).astype(w.dtype)
+        return op.enter(w + step * _fixed(self.units[chosen]) * answer, _fixed(self.tau))
 
 
 def _fixed(value):

@@ -11,6 +11,7 @@ from fpa.accelerators.base import AbstractAccelerator
 from fpa.programs import norm
 
 _PAYS = 0.9
+_SPAN = 10
 
 
 class SafeguardState(eqx.Module):
@@ -36,12 +37,13 @@ class Safeguarded(AbstractAccelerator):
     """Plain iteration that follows `inner` on trial and stays where that pays.
 
     The residual r is ||z - f(z)||, divided by ||z|| where the map is homogeneous: 0 is a fixed point of such a map, so
-    shrinking must not pay. There a proposal is rescaled to the size of f(z); where it is zero or not finite f(z) takes
-    its place. The first iteration is plain, from the cold start. A *trial* then follows the proposals of `inner`, the
-    first iterate of a learned initializer among them. It pays, and goes on from there with a fresh allowance, once r
-    is 10 % below `level`, the smallest residual so far. It fails after `patience` iterations that do not pay (twice as
-    many in the next trial, until one pays), or at once where r exceeds `factor` times `level`. Then the method returns
-    to the f(z) it had kept, and the next trial begins after `1 / share` plain iterations for each one lost.
+    shrinking must not pay. There a proposal is brought within a factor of 10 of the size of f(z); where it is zero or
+    not finite f(z) takes its place. The first iteration is plain, from the cold start. A *trial* then follows the
+    proposals of `inner`, the first iterate of a learned initializer among them. It pays, and goes on from there with a
+    fresh allowance, once r is 10 % below `level`, the smallest residual so far. It fails after `patience` iterations
+    that do not pay (twice as many in the next trial, until one pays), or at once where r exceeds `factor` times
+    `level`. Then the method returns to the f(z) it had kept, and the next trial begins after `1 / share` plain
+    iterations for each one lost.
 
     Guarantee, whatever `inner` proposes: if infinitely many trials pay, residuals fall geometrically to 0. If finitely
     many do, the rest is one unbroken sequence of plain iterations, and what failed trials lose is at most `share` of
@@ -118,11 +120,11 @@ class Safeguarded(AbstractAccelerator):
 
 
 def _tame(op, proposal, plain):
-    """The proposal at the size of the plain iterate, or that iterate where the proposal is zero or not finite."""
-    ratio = op.size(plain) / _nonzero(op.size(proposal))
+    """The proposal about as large as the plain iterate, or that iterate where the proposal is zero or not finite."""
+    size, usual = op.size(proposal), op.size(plain)
+    ratio = jnp.clip(size, usual / _SPAN, usual * _SPAN) / _nonzero(size)
     usable = jnp.all(jnp.isfinite(proposal)) & jnp.isfinite(ratio) & jnp.any(proposal != 0)
-    tame = jnp.where(usable, proposal, plain)
-    return tame * (op.size(plain) / _nonzero(op.size(tame)))
+    return jnp.where(usable, proposal, plain) * jnp.where(usable, ratio, 1)
 
 
 def _nonzero(size):

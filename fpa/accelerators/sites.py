@@ -9,10 +9,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from fpa.accelerators.cells import AbstractCell
 from fpa.accelerators.features import FeatureNormalizer, Features, Normalizer
 from fpa.accelerators.networks import AbstractNetwork, Linear
-from fpa.accelerators.recurrent import AbstractRecurrentNetwork
 from fpa.layouts import Layout
 
 _SHARPNESS = 10.0
@@ -124,27 +122,6 @@ class SiteNetwork(AbstractNetwork):
 
     def __call__(self, features):
         return self.trunk.answer(*self.trunk.hidden(features))
-
-
-class SiteRecurrent(AbstractRecurrentNetwork):
-    """A `SiteTrunk` whose hidden states go through a recurrent cell at every site; untrained it answers 0.
-
-    `cells` holds a cell per group, which takes and gives as many numbers as the trunk is wide.
-    """
-
-    trunk: SiteTrunk
-    cells: tuple[AbstractCell, ...]
-
-    def start(self, features):
-        return [
-            jnp.zeros((group.shape[0], *cell.shape), jnp.float32)
-            for group, cell in zip(self.trunk.layout.groups, self.cells, strict=True)
-        ]
-
-    def __call__(self, features, state):
-        inputs, states = self.trunk.hidden(features)
-        pairs = [jax.vmap(cell)(x, h) for cell, x, h in zip(self.cells, states, state, strict=True)]
-        return self.trunk.answer(inputs, [x for x, _ in pairs]), [h for _, h in pairs]
 
 
 class _Sizes(NamedTuple):

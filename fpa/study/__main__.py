@@ -29,7 +29,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _run(options: argparse.Namespace) -> int:
     study = state.load(find_root(), options.profile)
-    failed = runner.run(study, options.run, options.fresh)
+    jobs = options.jobs or profiles.get(options.profile).jobs
+    failed = runner.run(study, options.run, options.fresh, jobs)
     _summary(study, failed)
     readme.update(study.root)
     return 1 if failed else 0
@@ -78,8 +79,16 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument(
         "--run", nargs="+", action="extend", default=[], metavar="ID", help="only these, and what they need"
     )
+    run.add_argument("--jobs", type=_positive, help="how many runs at once (smoke: one per processor; else 1)")
     run.add_argument("--fresh", action="store_true", help="redo finished runs and recompute stored results")
     return parser
+
+
+def _positive(text: str) -> int:
+    """An argument that is a positive whole number."""
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a positive whole number")
+    return int(text)
 
 
 def _command(commands: argparse._SubParsersAction, name: str, command: object, text: str) -> None:

@@ -1,17 +1,19 @@
-"""Executing one notebook, so that it can be stopped at once and its copy is the same when nothing has changed."""
+"""Executing one notebook in a process of its own, so that it can be stopped at once and runs beside others."""
 
+import base64
 import os
 import re
+import subprocess
+import sys
 import tempfile
-import threading
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import nbformat
-import papermill
 import psutil
+import yaml
 from ipykernel.kernelspec import write_kernel_spec
 
 import fpa.study
@@ -30,27 +32,26 @@ def execute(notebook: Path, copy: Path, parameters: Mapping[str, Any], environme
     """
     jupyter = copy.parent / "jupyter"
     write_kernel_spec(str(jupyter / "kernels" / "python3"), extra_arguments=["--log-level=ERROR"])
-    searched = {
+    seen = {
+        **os.environ,
         "JUPYTER_PATH": _prepend(str(jupyter), "JUPYTER_PATH"),
         "PYTHONPATH": _prepend(_PACKAGES, "PYTHONPATH"),
+        **environment,
     }
-    with environ({**searched, **environment}):
-        error = _in_thread(_papermill, notebook, copy, dict(parameters))
-    if error is not None:
-        raise RunFailed(_sentence(error)) from error
+    command = _papermill(notebook, copy, parameters)
+    done = subprocess.run(command, env=seen, capture_output=True, text=True, start_new_session=True)
+    if done.returncode < 0:
+        raise RunFailed(f"it was stopped by signal {-done.returncode}")
+    if done.returncode:
+        raise RunFailed(_sentence(copy, done.stderr))
     tidy(copy, notebook.parent.parent)
 
 
-@contextmanager
-def environ(values: Mapping[str, str]) -> Iterator[None]:
-    """The environment variables `values` within the block."""
-    before = dict(os.environ)
-    os.environ.update(values)
-    try:
-        yield
-    finally:
-        os.environ.clear()
-        os.environ.update(before)
+def stop_all() -> None:
+    """Kill every process that this one has begun, notebooks' kernels included."""
+    for process in psutil.Process().children(recursive=True):
+        with suppress(psutil.NoSuchProcess):
+            process.kill()
 
 
 def tidy(copy: Path, root: Path) -> None:
@@ -76,39 +77,22 @@ def _tidy_text(value: Any, root: Path) -> Any:
     return _CELL_FILE.sub("<cell>", value.replace(str(root), ".")) if isinstance(value, str) else value
 
 
-def _papermill(notebook: Path, copy: Path, parameters: dict[str, Any]) -> None:
-    options = {"kernel_name": "python3", "progress_bar": False, "cwd": notebook.parent}
-    papermill.execute_notebook(notebook, copy, parameters, **options)
-
-
-def _in_thread(function: Any, *arguments: Any) -> Exception | None:
-    """Call `function` beside the main thread, which stays free to be interrupted and then kills the kernel."""
-    errors: list[Exception] = []
-
-    def target() -> None:
-        try:
-            function(*arguments)
-        except Exception as error:
-            errors.append(error)
-
-    thread = threading.Thread(target=target, daemon=True)
-    thread.start()
-    try:
-        thread.join()
-    except KeyboardInterrupt:
-        for kernel in psutil.Process().children(recursive=True):
-            kernel.kill()
-        thread.join(timeout=5)
-        raise
-    return errors[0] if errors else None
+def _papermill(notebook: Path, copy: Path, parameters: Mapping[str, Any]) -> list[str]:
+    """The command; YAML, unlike the plain option, keeps the parameters' types."""
+    encoded = base64.b64encode(yaml.safe_dump(dict(parameters)).encode()).decode()
+    options = ["--kernel", "python3", "--cwd", str(notebook.parent), "--no-progress-bar", "--log-level", "ERROR"]
+    return [sys.executable, "-m", "papermill", str(notebook), str(copy), "--parameters_base64", encoded, *options]
 
 
 def _prepend(folder: str, variable: str) -> str:
     return os.pathsep.join(filter(None, (folder, os.environ.get(variable))))
 
 
-def _sentence(error: Any) -> str:
-    """What went wrong in one line."""
-    if isinstance(error, papermill.PapermillExecutionError):
-        return f"cell [{error.exec_count}] raised {error.ename}: {' '.join(error.evalue.split())}"
-    return f"the kernel failed with {type(error).__name__}: {' '.join(str(error).split())}"
+def _sentence(copy: Path, told: str) -> str:
+    """What went wrong in one line: the error of the cell that raised one, or else the last thing papermill said."""
+    cells = nbformat.read(copy, as_version=4).cells if copy.is_file() else []
+    for cell in cells:
+        for output in cell.get("outputs", []):
+            if output.output_type == "error":
+                return f"cell [{cell.execution_count}] raised {output.ename}: {' '.join(output.evalue.split())}"
+    return f"the kernel failed: {(told.strip().splitlines() or ['it said nothing'])[-1]}"

@@ -1,6 +1,5 @@
-"""What is shown of learned accelerators besides residuals: their safe composition, their iterates, their cost."""
+"""What is shown of learned accelerators besides residuals: their safe composition, and their iterates."""
 
-import time
 from collections.abc import Mapping, Sequence
 
 import equinox as eqx
@@ -71,43 +70,3 @@ def draw_paths(frame: pd.DataFrame, title: str) -> Figure:
     np.atleast_1d(grid)[0].set_ylabel(r"$x_i / \tau$ (dotted: solution)")
     figure.suptitle(title, fontsize=10)
     return figure
-
-
-def cost(
-    distribution: fpa.AbstractDistribution,
-    methods: Mapping[str, Sequence[fpa.Solver]],
-    key: PRNGKeyArray,
-    num_steps: int,
-    batch: int,
-    rounds: int = 3,
-) -> pd.DataFrame:
-    """Milliseconds per instance of `num_steps` iterations, alone and in a batch, the median of rounds in turn."""
-    batches = {size: fpa.sample_batch(distribution, key, size) for size in (1, batch)}
-    seconds: dict[tuple[str, int], list[float]] = {}
-    for turn in range(rounds + 1):  # the first one compiles
-        for name, solvers in methods.items():
-            for size, parameters in batches.items():
-                begun = time.perf_counter()
-                jax.block_until_ready(_end(solvers[0], distribution, parameters, num_steps))
-                if turn:
-                    seconds.setdefault((name, size), []).append(time.perf_counter() - begun)
-    return pd.DataFrame(
-        {
-            "method": name,
-            **{f"ms, batch of {size}": 1e3 * np.median(seconds[name, size]) / size for size in batches},
-        }
-        for name in methods
-    )
-
-
-@eqx.filter_jit
-def _end(solver, distribution, parameters, num_steps):
-    """The points after `num_steps` iterations, in chunks that fit the caches."""
-
-    def one(parameters):
-        op = solver.splitting.bind(distribution.program(parameters))
-        z, state = solver.accelerator.init(op)
-        z, _, _ = solver.run(op, z, state, 0, num_steps, lambda op, z, fz, point: None)
-        return op.certificate(z).x
-
-    return jax.lax.map(one, parameters, batch_size=100)

@@ -15,21 +15,20 @@ from fpa.study import store
 from fpa.study.files import atomic, find_root
 from fpa.study.session import Run
 
-CODE = ("fpa.study.recipes",)
-
 
 def trained(
     here: Run,
     distribution: fpa.AbstractDistribution,
     train: Callable[[Path], tuple[fpa.Solver, dict[str, Any]]],
     config: Mapping[str, Any],
+    code: str,
 ) -> tuple[list[fpa.Solver], dict[str, Any]]:
     """The models of an ensemble, and the record of their training.
 
     `train(checkpoint)` trains from nothing, or goes on from the checkpoint where it was interrupted; `config` is
-    everything that determines the result besides the code.
+    everything that determines the result besides the code, which is in the module `code`.
     """
-    key = store.make_key(f"models/{here.name}", config, CODE)
+    key = store.make_key(f"models/{here.name}", config, [code])
     kept = find_root() / ".store" / "results" / "models" / here.name / f"{key}.npz"
     committed = here.published / "models" / f"{here.name}.npz"
     source = kept if store.is_recent(kept) else committed if _holds(committed, key) else None
@@ -41,7 +40,8 @@ def trained(
         ensemble, history = train(checkpoint)
         with atomic(kept) as temporary:
             fpa.save(temporary, ensemble, distribution, {"key": key, **history})
-        checkpoint.unlink(missing_ok=True)
+        for file in kept.parent.glob(f"{kept.stem}*.checkpoint"):
+            file.unlink()
     target = here.output / "models" / f"{here.name}.npz"
     if source.resolve() != target.resolve():
         with atomic(target) as temporary:

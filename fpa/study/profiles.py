@@ -3,6 +3,7 @@
 A profile is a name: what a run does at that size is written in `notebooks/runs.yaml`.
 """
 
+import os
 from dataclasses import dataclass
 
 from fpa.study.errors import StudyError
@@ -10,18 +11,24 @@ from fpa.study.errors import StudyError
 
 @dataclass(frozen=True)
 class Profile:
-    """A size of the study: its name and what it is for."""
+    """A size of the study: its name, what it is for, and how many runs are executed at once."""
 
     name: str
     purpose: str
+    jobs: int
+
+
+def num_threads() -> int:
+    """The number of processors this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 PROFILES = {
     profile.name: profile
     for profile in (
-        Profile("smoke", "each notebook in about 20 s on 2 cores; the notebooks' own default parameters"),
-        Profile("laptop", "2 cores, no accelerator; the profile whose results are committed"),
-        Profile("paper", "the paper's sizes and numbers of updates; wants a GPU"),
+        Profile("smoke", "each notebook in about 20 s; the notebooks' own default parameters", num_threads()),
+        Profile("laptop", "2 cores, no accelerator; the profile whose results are committed", 1),
+        Profile("paper", "the paper's sizes and numbers of updates; wants a GPU", 1),
     )
 }
 

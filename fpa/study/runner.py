@@ -12,40 +12,67 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
+from threading import Lock
 from typing import Any
 
 from fpa.study import claims, manifest, runs
 from fpa.study.errors import RunFailed
-from fpa.study.execute import execute
+from fpa.study.execute import execute, stop_all
 from fpa.study.files import atomic, write_text
 from fpa.study.runs import Spec
 from fpa.study.state import Study, finished, make_key
 from fpa.study.store import LEDGER
 
+_PUBLISHING = Lock()
 
-def run(study: Study, names: Sequence[str] = (), fresh: bool = False) -> list[str]:
+
+def run(study: Study, names: Sequence[str] = (), fresh: bool = False, jobs: int = 1) -> list[str]:
     """Bring the runs `names` (all, if none is given) and what they need up to date; returns those that failed.
 
-    With `fresh` nothing counts as finished, and stored results from before this call count as absent.
+    With `fresh` nothing counts as finished, and stored results from before this call count as absent. Up to `jobs`
+    runs are executed at once.
     """
     selected = runs.select(study.specs, names)
     for spec in selected:
         runs.check_parameters(spec, study.profile, study.root)
     environment = {"FPA_PROGRESS": _terminal(), "FPA_FRESH": str(time.time() if fresh else 0)}
-    waiting = [spec.name for spec in selected if fresh or finished(study, spec) is None]
-    failed: list[str] = []
-    for number, spec in enumerate(selected):
-        left = [spec, *(later for later in selected[number + 1 :] if later.name in waiting)]
-        if set(spec.needs) & set(failed):
-            failed.append(spec.name)
-            _say(spec, "not run, because it needs a run that failed")
-        elif fresh or not _up_to_date(study, spec):
-            _say(spec, f"running{_time_left(study, left)}")
-            failed += _attempt(study, spec, environment)
-    return failed
+    todo, failed = list(selected), set[str]()
+    under_way: dict[Future[bool], Spec] = {}
+    with _threads(jobs) as pool:
+        while todo or under_way:
+            for spec in _ready(todo, under_way, jobs):
+                todo.remove(spec)
+                if set(spec.needs) & failed:
+                    failed.add(spec.name)
+                    _say(spec, "not run, because it needs a run that failed")
+                elif fresh or not _up_to_date(study, spec):
+                    _say(spec, f"running{_time_left(study, [spec, *todo])}")
+                    under_way[pool.submit(_attempt, study, spec, environment)] = spec
+            for future in wait(under_way, return_when=FIRST_COMPLETED).done:
+                spec = under_way.pop(future)
+                failed |= set() if future.result() else {spec.name}
+    return [spec.name for spec in selected if spec.name in failed]
+
+
+@contextmanager
+def _threads(jobs: int) -> Iterator[ThreadPoolExecutor]:
+    """Threads that each look after one notebook; an interruption kills the notebooks."""
+    with ThreadPoolExecutor(jobs) as pool:
+        try:
+            yield pool
+        except BaseException:
+            stop_all()
+            raise
+
+
+def _ready(todo: Sequence[Spec], under_way: Mapping[Any, Spec], jobs: int) -> list[Spec]:
+    """The next runs to begin, as many as there is room for: those that need nothing unfinished."""
+    unfinished = {spec.name for spec in (*todo, *under_way.values())}
+    return [spec for spec in todo if not set(spec.needs) & unfinished][: jobs - len(under_way)]
 
 
 def _up_to_date(study: Study, spec: Spec) -> bool:
@@ -59,6 +86,11 @@ def _up_to_date(study: Study, spec: Spec) -> bool:
 
 def publish(study: Study, spec: Spec, entry: Mapping[str, Any]) -> None:
     """Record a finished run, whose products are in place, and let manifest and claims follow."""
+    with _PUBLISHING:
+        _publish(study, spec, entry)
+
+
+def _publish(study: Study, spec: Spec, entry: Mapping[str, Any]) -> None:
     before = manifest.read(study.folder)
     after = {name: kept for name, kept in before.items() if name in study.specs} | {spec.name: entry}
     write_text(study.record(spec), manifest.to_json(entry))
@@ -68,8 +100,8 @@ def publish(study: Study, spec: Spec, entry: Mapping[str, Any]) -> None:
     claims.write(study.folder)
 
 
-def _attempt(study: Study, spec: Spec, environment: Mapping[str, str]) -> list[str]:
-    """Do a run and publish it; the run's name if it failed."""
+def _attempt(study: Study, spec: Spec, environment: Mapping[str, str]) -> bool:
+    """Do a run and publish it; whether that went well."""
     begun = {"key": make_key(study, spec), "started": _now(), **manifest.origin(study.root)}
     start = time.monotonic()
     try:
@@ -79,11 +111,11 @@ def _attempt(study: Study, spec: Spec, environment: Mapping[str, str]) -> list[s
                 _copy(staging / "products" / product, study.folder / product)
     except RunFailed as error:
         _say(spec, f"failed: {error}")
-        return [spec.name]
+        return False
     entry = {**begun, **made, "wall_s": round(time.monotonic() - start, 1)}
     publish(study, spec, entry)
     _say(spec, f"done in {entry['wall_s']} s")
-    return []
+    return True
 
 
 def _execute(study: Study, spec: Spec, environment: Mapping[str, str], staging: Path) -> dict[str, Any]:

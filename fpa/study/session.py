@@ -90,13 +90,9 @@ def begin(run: str, profile: str = "smoke", namespace: MutableMapping[str, Any] 
     plotting.style()
     parameters = _in_effect(spec, profile, specs, namespace)
     print(f"{run}, profile {profile}: {', '.join(f'{name} = {value!r}' for name, value in parameters.items())}")
-    record({"device": jax.devices()[0].device_kind, "threads": num_threads()}, f"on {jax.devices()[0].device_kind}")
+    device = jax.devices()[0].device_kind
+    record({"device": device, "threads": profiles.num_threads()}, f"on {device}")
     return Run(run, profile, parameters, spec.needs, published, Path(os.environ.get("FPA_OUTPUT", published)))
-
-
-def num_threads() -> int:
-    """The number of processors this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _in_effect(

@@ -2,15 +2,18 @@
 
 from fpa.training.calibrate import Calibration as Calibration
 from fpa.training.calibrate import calibrate as calibrate
+from fpa.training.calibrate import calibrate_access as calibrate_access
 from fpa.training.ensembles import member as member
 from fpa.training.ensembles import num_models as num_models
 from fpa.training.ensembles import stack as stack
 from fpa.training.fit import History as History
-from fpa.training.fit import Pool as Pool
-from fpa.training.fit import draw_pool as draw_pool
 from fpa.training.fit import fit as fit
 from fpa.training.objectives import AbstractObjective as AbstractObjective
+from fpa.training.objectives import LastAccess as LastAccess
 from fpa.training.objectives import Regression as Regression
 from fpa.training.objectives import TruncatedWindows as TruncatedWindows
 from fpa.training.objectives import Unrolled as Unrolled
+from fpa.training.pools import Pool as Pool
+from fpa.training.pools import advance as advance
+from fpa.training.pools import draw_pool as draw_pool
 from fpa.training.validation import Validation as Validation

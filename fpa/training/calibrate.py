@@ -11,6 +11,7 @@ from fpa.accelerators.features import FeatureNormalizer, Normalizer, first_featu
 from fpa.distributions import AbstractDistribution, sample_batch
 from fpa.maps import AbstractSplitting
 from fpa.solver import Solver
+from fpa.training.pools import Pool
 
 _STEPS = (5, 10, 20)
 
@@ -42,8 +43,8 @@ def calibrate(
 ) -> Calibration:
     """Measure a family on `num_instances` instances: plain iterations 5, 10 and 20, the scale after 50, solutions.
 
-    `reference` solves the instances to `tol`; `stages` and `history` are those of the accelerator to be built. Draw
-    `key` from the role "train".
+    `reference` solves the instances to `tol`; `history` is that of the accelerator to be built, and `stages` the
+    number of its accesses if one network serves several of them. Draw `key` from the role "train".
     """
     chunk = min(num_instances, 100)
     seen = []
@@ -85,6 +86,34 @@ def _observe(splitting, distribution, parameters, reference, history, stages, to
         return op.scale(settled)[0], solution, first_features(op), later, left
 
     return jax.vmap(one)(parameters)
+
+
+def calibrate_access(
+    splitting: AbstractSplitting, distribution: AbstractDistribution, pool: Pool, num_instances: int
+) -> tuple[FeatureNormalizer, Float[Array, "models w"]]:
+    """What an access sees at the pool's `starts`: a `FeatureNormalizer` and a unit, of length w, per model.
+
+    `pool` belongs to a `Regression`; its first `num_instances` are used.
+    """
+    parameters, targets = jax.tree.map(lambda leaf: leaf[:num_instances], (pool.parameters, pool.targets))
+    starts = jax.tree.map(lambda leaf: leaf[:, :num_instances], pool.starts)
+    return _observe_access(splitting, distribution, parameters, targets, starts)
+
+
+@eqx.filter_jit
+def _observe_access(splitting, distribution, parameters, targets, starts):
+    def look(parameters, target, start):
+        op = splitting.bind(distribution.program(parameters))
+        z, past = start
+        w = op.coordinates(z)
+        features, step = step_features(op, w, jax.vmap(op.coordinates)(past), jnp.zeros(0))
+        return features, (op.coordinates(op.lift(target, 1.0)) - w) / step
+
+    def one(starts):
+        features, left = jax.vmap(look)(parameters, targets, starts)
+        return _feature_normalizer(features), jnp.sqrt((left**2).mean(axis=0)).astype(jnp.float32)
+
+    return jax.vmap(one)(starts)
 
 
 def _nothing(op, z, fz, point):

@@ -19,11 +19,12 @@ import optax
 from jaxtyping import PRNGKeyArray
 
 from fpa._progress import progress
-from fpa.distributions import AbstractDistribution, sample_batch
+from fpa.distributions import AbstractDistribution
 from fpa.solver import Solver
 from fpa.training.checkpoint import Checkpoint
 from fpa.training.ensembles import axes, num_models
 from fpa.training.objectives import AbstractObjective
+from fpa.training.pools import Pool, cast, compute_targets
 from fpa.training.validation import Validation
 
 
@@ -41,33 +42,6 @@ class History:
     skipped: int = 0
     dropped: int = 0
     seconds: float = 0.0
-
-
-@dataclass(frozen=True)
-class Pool:
-    """A fixed set of training instances with their targets, drawn and solved once."""
-
-    parameters: Any
-    targets: Any
-    size: int
-
-
-def draw_pool(
-    distribution: AbstractDistribution,
-    objective: AbstractObjective,
-    key: PRNGKeyArray,
-    size: int,
-    dtype: Any = jnp.float32,
-    chunk: int = 100,
-) -> Pool:
-    """Draw `size` instances and compute their targets in double precision where it is on, `chunk` at a time."""
-    parts = []
-    for index in progress(range(-(-size // chunk)), desc="solve training instances"):
-        parameters = sample_batch(distribution, jax.random.fold_in(key, index), chunk)
-        parts.append(jax.device_get((parameters, _targets(objective, distribution, parameters))))
-    joined = jax.tree.map(lambda *leaves: jnp.asarray(np.concatenate(leaves)[:size]), *parts)
-    parameters, targets = _cast(joined, dtype)
-    return Pool(parameters, targets, size)
 
 
 def fit(
@@ -177,18 +151,18 @@ class _Loop:
         return jax.vmap(self.optimizer.init)(self.trained)
 
     def update(self, run: _Run, update: int) -> np.ndarray:
-        """One update of `run` in place; returns each model's mean loss."""
+        """One update of `run` in place; returns each model's loss."""
         batch, targets = self._draw(update)
         weights = jnp.ones((self.models, self.batch_size), self.dtype)
-        trained, state, losses, finite = self._apply(run, batch, targets, weights)
+        trained, state, losses, sums, finite = self._apply(run, batch, targets, weights)
         if not np.all(finite):
-            good = jnp.isfinite(losses)
+            good = jnp.isfinite(sums)
             run.history.dropped += int((~good).sum())
             batch, targets = (_replace(good, tree) for tree in (batch, targets))
-            trained, state, losses, finite = self._apply(run, batch, targets, good.astype(self.dtype))
+            trained, state, losses, _, finite = self._apply(run, batch, targets, good.astype(self.dtype))
             run.history.skipped += int((~np.asarray(finite)).sum())
         run.trained, run.state = trained, state
-        return np.asarray(losses.mean(axis=1))
+        return np.asarray(losses)
 
     def _apply(self, run, batch, targets, weights):
         fixed = (self.static, self.distribution, self.objective, self.optimizer)
@@ -198,7 +172,8 @@ class _Loop:
         keys = jax.random.split(jax.random.fold_in(self.key, update), self.models)
         if self.pool is None:
             return _fresh(self.objective, self.distribution, keys, self.batch_size, jnp.dtype(self.dtype))
-        return _from_pool(keys, self.pool.parameters, self.pool.targets, self.batch_size, self.pool.size)
+        index = jax.vmap(lambda key: jax.random.randint(key, (self.batch_size,), 0, self.pool.size))(keys)
+        return self.pool.batches(index)
 
 
 @eqx.filter_jit
@@ -208,18 +183,19 @@ def _update(trained, state, fixed, batch, targets, weights):
 
     def batch_loss(trained, static, batch, targets, weights):
         solver = eqx.combine(trained, static)
-        one = lambda parameters, target: objective.loss(solver, distribution.program(parameters), target)  # noqa: E731
-        losses = jax.vmap(one)(batch, targets)
-        return jnp.sum(weights * losses) / jnp.maximum(jnp.sum(weights), 1), losses
+        one = lambda parameters, target: objective.terms(solver, distribution.program(parameters), target)  # noqa: E731
+        terms = jax.vmap(one)(batch, targets)
+        loss = objective.total(terms, weights)
+        return loss, (loss, terms.sum(axis=1))
 
     def one_model(trained, static, state, batch, targets, weights):
         gradient = eqx.filter_value_and_grad(batch_loss, has_aux=True)
-        (_, losses), grads = gradient(trained, static, batch, targets, weights)
+        (_, (loss, sums)), grads = gradient(trained, static, batch, targets, weights)
         finite = jnp.all(jnp.stack([jnp.all(jnp.isfinite(leaf)) for leaf in jax.tree.leaves(grads)]))
         updates, new_state = optimizer.update(grads, state, trained)
         new = jax.tree.map(lambda p, u: p + u.astype(p.dtype), trained, updates)
         keep = lambda new, old: jnp.where(finite, new, old)  # noqa: E731
-        return jax.tree.map(keep, new, trained), jax.tree.map(keep, new_state, state), losses, finite
+        return jax.tree.map(keep, new, trained), jax.tree.map(keep, new_state, state), loss, sums, finite
 
     over = (axes(trained), axes(static), 0, 0, 0, 0)
     return eqx.filter_vmap(one_model, in_axes=over)(trained, static, state, batch, targets, weights)
@@ -229,29 +205,14 @@ def _update(trained, state, fixed, batch, targets, weights):
 def _fresh(objective, distribution, keys, batch_size, dtype):
     draw = lambda key: jax.vmap(distribution.sample)(jax.random.split(key, batch_size))  # noqa: E731
     parameters = jax.vmap(draw)(keys)
-    targets = jax.vmap(lambda p: _targets(objective, distribution, p))(parameters)
-    return _cast((parameters, targets), dtype)
-
-
-@eqx.filter_jit
-def _from_pool(keys, parameters, targets, batch_size, size):
-    index = jax.vmap(lambda key: jax.random.randint(key, (batch_size,), 0, size))(keys)
-    return jax.tree.map(lambda leaf: leaf[index], (parameters, targets))
-
-
-@eqx.filter_jit
-def _targets(objective, distribution, parameters):
-    return jax.vmap(lambda p: objective.target(distribution.program(p)))(parameters)
+    targets = jax.vmap(lambda p: compute_targets(objective, distribution, p))(parameters)
+    return cast((parameters, targets), dtype)
 
 
 def _accelerator_arrays(solver: Solver) -> Any:
     none = jax.tree.map(lambda _: False, solver)
     arrays = jax.tree.map(eqx.is_inexact_array, solver.accelerator)
     return eqx.tree_at(lambda s: s.accelerator, none, arrays)
-
-
-def _cast(tree: Any, dtype: Any) -> Any:
-    return jax.tree.map(lambda leaf: leaf.astype(dtype) if jnp.issubdtype(leaf.dtype, jnp.floating) else leaf, tree)
 
 
 def _choose(which, new, old):

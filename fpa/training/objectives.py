@@ -1,4 +1,4 @@
-"""What training minimises, for one instance; batches and ensembles come from `vmap`."""
+"""What training minimises: terms for one instance, and their total over a batch."""
 
 from abc import abstractmethod
 from typing import Any
@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from fpa.maps import SCS
+from fpa.maps import SCS, AbstractFixedPointMap
 from fpa.programs import ConeProgram, Point, norm
 from fpa.solver import Solver
 
@@ -16,44 +16,65 @@ _FLOOR = 1e-12
 
 
 class AbstractObjective(eqx.Module):
-    """A loss of a solver on one program."""
+    """A loss of a solver on a batch of programs."""
 
     @abstractmethod
     def target(self, program: ConeProgram) -> Any:
         """What has to be known of an instance besides its data, computed once and without gradient."""
 
     @abstractmethod
+    def terms(self, solver: Solver, program: ConeProgram, target: Any) -> Float[Array, " terms"]:
+        """What one instance adds to the loss, to be differentiated with respect to the solver."""
+
+    @abstractmethod
+    def total(self, terms: Float[Array, "batch terms"], weights: Float[Array, " batch"]) -> Float[Array, ""]:
+        """The loss of a batch, in which instance i counts weights[i] times."""
+
     def loss(self, solver: Solver, program: ConeProgram, target: Any) -> Float[Array, ""]:
-        """The loss, to be differentiated with respect to the solver."""
+        """The loss of one instance."""
+        return self.total(self.terms(solver, program, target)[None], jnp.ones(1, program.b.dtype))
+
+
+def mean(terms: Float[Array, "batch *terms"], weights: Float[Array, " batch"]) -> Float[Array, "*terms"]:
+    """The weighted mean over a batch."""
+    return jnp.tensordot(weights, terms, axes=1) / jnp.maximum(jnp.sum(weights), 1)
 
 
 class Unrolled(AbstractObjective):
     """Equation (7): the sum over `num_steps` iterations of the fixed-point residual, differentiated through all.
 
     The residual is the one at tau = 1, unless `normalized` is off (Appendix D). `relative` divides by R_0, the
-    largest of the cold start's first four (tau may vanish in the first); `log` sums logarithms instead.
+    largest of the cold start's first four (tau may vanish in the first); `log` sums logarithms instead, and `pooled`
+    the logarithms of the batch's mean, which is what convergence plots show.
     """
 
     num_steps: int = eqx.field(static=True, default=50)
     normalized: bool = eqx.field(static=True, default=True)
     relative: bool = eqx.field(static=True, default=False)
     log: bool = eqx.field(static=True, default=False)
+    pooled: bool = eqx.field(static=True, default=False)
 
     def __check_init__(self):
         if self.num_steps < 1:
             raise ValueError(f"Unrolled: num_steps must be at least 1, got {self.num_steps}.")
+        if self.log and self.pooled:
+            raise ValueError("Unrolled: log takes each instance's logarithm and pooled the mean's; choose one.")
 
     def target(self, program):
         return None
 
-    def loss(self, solver, program, target):
+    def terms(self, solver, program, target):
         op = solver.splitting.bind(program)
         record = _normalized if self.normalized else _raw
         z, state = solver.accelerator.init(op)
         residuals = solver.run(op, z, state, 0, self.num_steps, record)[2]
         if self.relative:
             residuals = residuals / jax.lax.stop_gradient(self._reference(op, record))
-        return jnp.sum(jnp.log(residuals + _FLOOR) if self.log else residuals)
+        return jnp.log(residuals + _FLOOR) if self.log else residuals
+
+    def total(self, terms, weights):
+        average = mean(terms, weights)
+        return jnp.sum(jnp.log(average + _FLOOR) if self.pooled else average)
 
     def _reference(self, op, record):
         return jnp.max(Solver().run(op, op.initial(), None, 0, 4, record)[2])
@@ -80,48 +101,79 @@ class TruncatedWindows(AbstractObjective):
     def target(self, program):
         return None
 
-    def loss(self, solver, program, target):
+    def terms(self, solver, program, target):
         op = solver.splitting.bind(program)
         z, state = solver.accelerator.init(op)
-        total, done = jnp.zeros((), program.b.dtype), 0
+        logs, done = [], 0
         for start, length in self.intervals:
             if start > done:
                 z, state, _ = solver.run(op, *_stop(z, state), done, start, _normalized)
                 z, state = _stop(z, state)
                 done = start
             residuals = solver.run(op, z, state, start, start + length, _normalized)[2]
-            total = total + jnp.sum(jnp.log(residuals + _FLOOR))
-        return total
+            logs.append(jnp.log(residuals + _FLOOR))
+        return jnp.concatenate(logs)
+
+    def total(self, terms, weights):
+        return jnp.sum(mean(terms, weights))
 
 
 class Regression(AbstractObjective):
     """Distance to the solution right after the initializer and after every access at one of the boundaries.
 
-    The distance is ||w - w*|| in the map's coordinates (x, y, s) / tau; the loss is the sum of its logarithms, so that
-    early and late accesses count alike. Every stage starts from the iterates that the earlier ones produce, which
-    carry no gradient. Solutions come from `reference`, to the tolerance `tol`.
+    The distance is ||weights (w - w*)|| in the map's coordinates (x, y, s) / tau. With `log` its logarithms are summed,
+    so that early and late accesses count alike. Every stage starts from the iterates that the earlier ones produce,
+    which carry no gradient. Solutions come from `reference`, to the tolerance `tol`.
     """
 
     reference: Solver = Solver(SCS(zero_scale=1000.0))
+    weights: Float[Array, " w"] | float = 1.0
     tol: float = eqx.field(static=True, default=1e-6)
     max_steps: int = eqx.field(static=True, default=5000)
+    log: bool = eqx.field(static=True, default=True)
 
     def target(self, program):
         return self.reference.solve(program, tol=self.tol, max_steps=self.max_steps).point
 
-    def loss(self, solver, program, target: Point):
+    def terms(self, solver, program, target: Point):
         op = solver.splitting.bind(program)
-        solution = op.coordinates(op.lift(target, 1.0))
         z, state = solver.accelerator.init(op)
-        total, done = self._distance(op, z, solution), 0
+        distances, done = [self.distance(op, z, target)], 0
         for stage in solver.accelerator.boundaries:
             z, state, _ = solver.run(op, *_stop(z, state), done, stage, _normalized, crossed=True)
             z, state = solver.accelerator.cross(op, *_stop(z, state), stage)
-            total, done = total + self._distance(op, z, solution), stage
-        return total
+            distances.append(self.distance(op, z, target))
+            done = stage
+        return jnp.log(jnp.stack(distances)) if self.log else jnp.stack(distances)
 
-    def _distance(self, op, z, solution):
-        return jnp.log(norm(op.coordinates(z) - solution) + _FLOOR)
+    def total(self, terms, weights):
+        return jnp.sum(mean(terms, weights))
+
+    def distance(self, op: AbstractFixedPointMap, z: Float[Array, " z"], target: Point) -> Float[Array, ""]:
+        """How far z is from the solution."""
+        solution = op.coordinates(op.lift(target, 1.0))
+        return norm(jnp.asarray(self.weights, solution.dtype) * (op.coordinates(z) - solution)) + _FLOOR
+
+
+class LastAccess(AbstractObjective):
+    """Distance to the solution right after the last boundary, from an iterate kept before it (`Pool.starts`).
+
+    A model that grows access by access is trained with it on what `fpa.training.advance` keeps.
+    """
+
+    regression: Regression
+
+    def target(self, program):
+        return self.regression.target(program)
+
+    def terms(self, solver, program, target):
+        point, (z, state) = target
+        op = solver.splitting.bind(program)
+        z, _ = solver.accelerator.cross(op, z, state, solver.accelerator.boundaries[-1])
+        return self.regression.distance(op, z, point)[None]
+
+    def total(self, terms, weights):
+        return jnp.sum(mean(terms, weights))
 
 
 def _normalized(op, z, fz, point):

@@ -1,0 +1,118 @@
+"""How the study trains intermittent models (Algorithm 2) in its profile `laptop`.
+
+A model grows by stages, g_init first: each access gets a network of its own, fitted to the distance to the solution
+right after it, on the iterates that the finished stages produce. The networks share their weights over the sites of
+the family's layout.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import optax
+
+import fpa
+from fpa.accelerators import Correction, Initializer, Intermittent, SiteNetwork, SiteTrunk
+from fpa.accelerators.features import FeatureNormalizer
+from fpa.layouts import Layout
+from fpa.study.families import Family, summary
+from fpa.training import Calibration, LastAccess, advance, calibrate, calibrate_access, draw_pool, fit, stack
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """Sizes and schedule of a training run."""
+
+    access: list[int]
+    seeds: int
+    pool: int
+    calibration: int
+    first_updates: int
+    updates: int
+    batch: int
+    rate: float
+    width: int
+    hidden: int
+    depth: int
+
+    def optimizer(self, updates: int) -> optax.GradientTransformation:
+        """Adam with warm-up and cosine decay, and gradients clipped to length 1."""
+        schedule = optax.warmup_cosine_decay_schedule(0.0, self.rate, max(updates // 10, 1), updates)
+        return optax.chain(optax.clip_by_global_norm(1.0), optax.adam(schedule, b2=0.99))
+
+
+def train(
+    family: Family, distribution: fpa.AbstractDistribution, recipe: Recipe, seed: int, checkpoint: Path
+) -> tuple[fpa.Solver, dict[str, Any]]:
+    """An ensemble of `recipe.seeds` trained models, their weights rounded to half precision, and what training was.
+
+    A finished or interrupted stage leaves its own checkpoint beside `checkpoint`, from which the same call goes on.
+    """
+    keys = jax.random.split(fpa.role_key(seed, "train"), 3)
+    calibration = calibrate(fpa.SCS(), distribution, keys[0], family.reference, num_instances=recipe.calibration)
+    regression = family.regression(distribution)
+    pool = draw_pool(distribution, regression, keys[1], recipe.pool)
+    layout = family.layout(distribution)
+    models, histories, done = _only_first(family, layout, calibration, recipe), [], 0
+    for stage, access in enumerate((0, *recipe.access)):
+        if access:
+            pool = advance(_solver(models), distribution, pool, done, access)
+            seen, units = calibrate_access(fpa.SCS(), distribution, pool, recipe.calibration)
+            networks = [_network(family, layout, fpa.member(seen, i), recipe, stage, i) for i in range(recipe.seeds)]
+            models = _with_access(models, stack(networks), units, access)
+        updates = recipe.updates if access else recipe.first_updates
+        trained, history = fit(
+            _solver(models),
+            distribution,
+            LastAccess(regression) if access else regression,
+            jax.random.fold_in(keys[2], stage),
+            num_updates=updates,
+            batch_size=recipe.batch,
+            optimizer=recipe.optimizer(updates),
+            trainable=_newest,
+            pool=pool,
+            checkpoint=checkpoint.with_suffix(f".{stage}.checkpoint"),
+            checkpoint_every=200,
+            description=f"train the access at {access}" if access else "train the initializer",
+        )
+        models, done = trained.accelerator, access
+        histories.append(history)
+    return fpa.halved(_solver(models)), summary(histories)
+
+
+def _solver(models: Any) -> fpa.Solver:
+    return fpa.Solver(fpa.SCS(), models)
+
+
+def _network(family: Family, layout: Layout, seen: FeatureNormalizer, recipe: Recipe, stage: int, member: int):
+    key = jax.random.fold_in(jax.random.key(member), stage)
+    return SiteNetwork(SiteTrunk(key, layout, seen, family.ordered, recipe.width, recipe.hidden, recipe.depth))
+
+
+def _only_first(family: Family, layout: Layout, calibration: Calibration, recipe: Recipe) -> Intermittent:
+    """An ensemble of untrained initializers without any access; they predict the mean solution."""
+    networks = [_network(family, layout, calibration.first, recipe, 0, member) for member in range(recipe.seeds)]
+    none = Correction((), jnp.zeros((0, layout.size), jnp.float32), calibration.tau, 0)
+    return stack([Intermittent(Initializer(net, calibration.solutions, calibration.tau), none, ()) for net in networks])
+
+
+def _with_access(model: Any, networks: SiteNetwork, units: jax.Array, access: int) -> Intermittent:
+    """An ensemble with one more access, which is still untrained."""
+    before = model.correction
+    units = jnp.concatenate([before.units, units[:, None]], axis=1)
+    correction = Correction((*before.networks, networks), units, before.tau, before.stages + 1)
+    return Intermittent(model.initializer, correction, (*model.access, access), model.history)
+
+
+def _newest(ensemble: fpa.Solver) -> Any:
+    """For `fit`: the network that was added last."""
+
+    def newest(solver):
+        model = solver.accelerator
+        return model.correction.networks[-1] if model.access else model.initializer.network
+
+    none = jax.tree.map(lambda _: False, ensemble)
+    return eqx.tree_at(newest, none, jax.tree.map(eqx.is_inexact_array, newest(ensemble)))

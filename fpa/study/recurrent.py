@@ -1,0 +1,113 @@
+"""How the study trains recurrent models (Algorithm 1) in its profile `laptop`.
+
+First g_init alone, fitted to the distance to the solution; then g_init and the recurrent network together, through
+ever longer runs of the solver. The loss is that of the plots: the logarithm of the batch's mean residual at tau = 1,
+summed over iterations. Networks share their weights over the sites of the family's layout.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import optax
+
+import fpa
+from fpa.accelerators import Initializer, Recurrent, SiteNetwork, SiteRecurrent, SiteTrunk
+from fpa.layouts import Layout
+from fpa.study.families import Family, summary
+from fpa.training import Calibration, Unrolled, calibrate, draw_pool, fit, stack
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """Sizes and schedule: `first_updates` of g_init at `first_rate`, then `updates[i]` through `horizons[i]` maps."""
+
+    seeds: int
+    pool: int
+    calibration: int
+    first_updates: int
+    first_rate: float
+    horizons: list[int]
+    updates: list[int]
+    rates: list[float]
+    batch: int
+    width: int
+    hidden: int
+    depth: int
+
+    def optimizer(self, rate: float, updates: int) -> optax.GradientTransformation:
+        """Adam with warm-up and cosine decay, and gradients clipped to length 1."""
+        schedule = optax.warmup_cosine_decay_schedule(0.0, rate, max(updates // 10, 1), updates)
+        return optax.chain(optax.clip_by_global_norm(1.0), optax.adam(schedule, b2=0.99))
+
+
+def train(
+    family: Family, distribution: fpa.AbstractDistribution, recipe: Recipe, seed: int, checkpoint: Path
+) -> tuple[fpa.Solver, dict[str, Any]]:
+    """An ensemble of `recipe.seeds` trained models, their weights rounded to half precision, and what training was."""
+    keys = jax.random.split(fpa.role_key(seed, "train"), 4)
+    calibration = calibrate(
+        fpa.SCS(), distribution, keys[0], family.reference, history=1, num_instances=recipe.calibration
+    )
+    layout = family.layout(distribution)
+    models = stack(
+        [_fresh(family, distribution, layout, calibration, recipe, member) for member in range(recipe.seeds)]
+    )
+    regression = family.regression(distribution)
+    pool = draw_pool(distribution, regression, keys[1], recipe.pool)
+    phases: list[tuple[Any, int, float, Any, Any]] = [
+        (regression, recipe.first_updates, recipe.first_rate, pool, _first)
+    ]
+    for horizon, updates, rate in zip(recipe.horizons, recipe.updates, recipe.rates, strict=True):
+        phases.append((Unrolled(horizon, pooled=True), updates, rate, None, None))
+    solver, histories = fpa.Solver(fpa.SCS(), models), []
+    for phase, (objective, updates, rate, drawn, trainable) in enumerate(phases):
+        solver, history = fit(
+            solver,
+            distribution,
+            objective,
+            jax.random.fold_in(keys[2], phase),
+            num_updates=updates,
+            batch_size=recipe.batch,
+            optimizer=recipe.optimizer(rate, updates),
+            trainable=trainable,
+            pool=drawn,
+            checkpoint=checkpoint.with_suffix(f".{phase}.checkpoint"),
+            checkpoint_every=100,
+            description=f"train through {recipe.horizons[phase - 1]} iterations" if phase else "train the initializer",
+        )
+        histories.append(history)
+    return fpa.halved(solver), summary(histories)
+
+
+def _fresh(
+    family: Family,
+    distribution: fpa.AbstractDistribution,
+    layout: Layout,
+    calibration: Calibration,
+    recipe: Recipe,
+    member: int,
+) -> Recurrent:
+    """An untrained model: the mean solution, then plain iteration."""
+    first, later = jax.random.split(jax.random.key(member))
+    sizes = recipe.width, recipe.hidden, recipe.depth
+    network = SiteNetwork(SiteTrunk(first, layout, calibration.first, family.ordered, *sizes))
+    initializer = Initializer(network, calibration.solutions, calibration.tau)
+    recurrent = SiteRecurrent(later, layout, calibration.later, family.ordered, *sizes)
+    return Recurrent(initializer, recurrent, _on_u(distribution), calibration.tau)
+
+
+def _on_u(distribution: fpa.AbstractDistribution) -> jax.Array:
+    """1 on x and y, and 0 on s, which belongs to v."""
+    n, m = distribution.canonical.c.base.shape[0], distribution.canonical.b.base.shape[0]
+    return jnp.concatenate([jnp.ones(n + m, jnp.float32), jnp.zeros(m, jnp.float32)])
+
+
+def _first(ensemble: fpa.Solver) -> Any:
+    """For `fit`: the initializer's network."""
+    none = jax.tree.map(lambda _: False, ensemble)
+    where = lambda solver: solver.accelerator.initializer.network  # noqa: E731
+    return eqx.tree_at(where, none, jax.tree.map(eqx.is_inexact_array, where(ensemble)))
