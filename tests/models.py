@@ -109,10 +109,8 @@ def recurrent(op, kind: str = "LSTM", seed: int = 0, units: int = 6, depth: int 
 def recurrent_sites(seed: int = 0) -> Recurrent:
     """A GRU at every time step of `KALMAN`; untrained: it is plain iteration."""
     op = bound(KALMAN)
-    keys = jax.random.split(jax.random.key(seed), 3)
     later = standard(shapes(op, 0, 1)[1])
-    trunk = SiteTrunk(keys[0], kalman_layout(), later, (True, False), 8, 8, 1, 2)
-    network = SiteRecurrent(trunk, tuple(GRU(k, 8, 8) for k in keys[1:]))
+    network = SiteRecurrent(jax.random.key(seed), kalman_layout(), later, (True, False), 8, 8, 1, 2)
     return Recurrent(None, network, jnp.ones(op.data.shape[1], jnp.float32), jnp.asarray(1.0, jnp.float32))
 
 

@@ -19,8 +19,6 @@ from fpa.training import (
     TruncatedWindows,
     Unrolled,
     Validation,
-    calibrate,
-    draw_pool,
     fit,
     member,
     num_models,
@@ -42,7 +40,7 @@ OBJECTIVES = {
     "windows": (TruncatedWindows(((0, 3), (1, 2), (3, 2))), "intermittent"),
     "unrolled-pooled": (Unrolled(num_steps=4, pooled=True), "recurrent"),
     "regression": (Regression(reference=EXACT), "intermittent"),
-    "regression-last": (Regression(reference=EXACT, weights=0.5, last=True), "intermittent"),
+    "regression-plain": (Regression(reference=EXACT, weights=0.5, log=False), "intermittent"),
 }
 ADAM = optax.chain(optax.clip_by_global_norm(10.0), optax.adam(1e-2))
 
@@ -125,7 +123,7 @@ def _frozen_loss(objective, static, arrays, target):
         solution = op.coordinates(op.lift(target, 1.0))
         ends = [accelerator.init(op)[0]] + [accelerator.cross(op, *starts[access], access)[0] for access in (1, 3)]
         distances = [objective.weights * jnp.linalg.norm(op.coordinates(z) - solution) for z in ends]
-        return distances[-1] if objective.last else sum(map(jnp.log, distances))
+        return sum(map(jnp.log, distances)) if objective.log else sum(distances)
 
     return windows if hasattr(objective, "intervals") else regression
 
@@ -264,34 +262,11 @@ def test_a_bad_instance_is_left_out_and_a_batch_of_them_changes_nothing(share, d
     assert _same(start.accelerator, ensemble.accelerator) == skipped
 
 
-def test_a_pool_holds_solved_instances_and_training_draws_from_it():
-    objective = Regression(reference=EXACT)
-    pool = draw_pool(LASSO, objective, role_key(0, "train"), size=10, chunk=4)
-    assert pool.size == 10 and pool.parameters["g"].shape == (10, 4)
-    parameters = jax.tree.map(lambda leaf: jnp.asarray(leaf[7], jnp.float64), pool.parameters)
-    point = jax.tree.map(lambda leaf: jnp.asarray(leaf[7], jnp.float64), pool.targets)
-    assert LASSO.program(parameters).residuals(point).worst < 1e-5
-    _, history = _train([0], objective, pool=pool, updates=3)
-    assert np.all(np.isfinite(history.losses))
-
-
-def test_calibration_measures_the_family():
-    calibration = calibrate(Solver().splitting, LASSO, role_key(0, "train"), EXACT, stages=2, num_instances=60)
-    keys = jax.random.split(role_key(0, "validation"), 40)
-    taus = [Solver().trace(LASSO.program(LASSO.sample(key)), 50).tau[-1] for key in keys[:10]]
-    assert min(taus) <= calibration.tau <= max(taus)
-    size = OP.data.shape[1]
-    assert calibration.unit.shape == (size,) and calibration.later.vectors.mean.shape == (7, size)
-    np.testing.assert_array_equal(calibration.later.scalars.mean[-2:], 0)
-    np.testing.assert_array_equal(calibration.later.scalars.scale[-2:], 1)
-    n = OP.program.c.size
-    assert np.all(calibration.solutions.scale[:n] > 0)
-
-
 @pytest.mark.parametrize(
     ("make", "message"),
     [
         (lambda: Unrolled(num_steps=0), "num_steps must be at least 1, got 0"),
+        (lambda: Unrolled(log=True, pooled=True), "choose one"),
         (lambda: TruncatedWindows(()), "accesses must be increasing and not negative, got []"),
         (lambda: TruncatedWindows(((2, 3), (1, 3))), "accesses must be increasing and not negative, got [2, 1]"),
         (lambda: TruncatedWindows(((0, 0),)), "the interval after access 0 must be positive, got 0"),
@@ -304,6 +279,13 @@ def test_a_bad_argument_is_named(make, message):
     with pytest.raises(ValueError) as error:
         make()
     assert message in str(error.value)
+
+
+def test_pooled_losses_are_logarithms_of_the_batch_mean():
+    objective = Unrolled(num_steps=3, pooled=True)
+    terms, weights = jnp.array([[1.0, 2.0], [3.0, 5.0], [9.0, 9.0]]), jnp.array([1.0, 1.0, 0.0])
+    np.testing.assert_allclose(objective.total(terms, weights), np.log(2.0) + np.log(3.5), rtol=1e-6)
+    np.testing.assert_allclose(Unrolled(num_steps=3).total(terms, weights), 5.5, rtol=1e-6)
 
 
 def test_objectives_work_on_any_map():

@@ -1,5 +1,6 @@
 """A recurrent network over the sites of a layout that says how far to go along each coordinate's own steps."""
 
+import math
 from collections.abc import Sequence
 
 import equinox as eqx
@@ -22,7 +23,7 @@ _LARGEST = 3.0
 class Memory(eqx.Module):
     """h_t: a hidden state per site and group, the last step in units of its length, log of that length, the count."""
 
-    hidden: list[Float[Array, "sites depth parts units"]]
+    hidden: list[Float[Array, "_ _ _ _"]]
     step: Float[Array, " w"]
     length: Float[Array, ""]
     count: Int[Array, ""]
@@ -31,10 +32,10 @@ class Memory(eqx.Module):
 class SiteRecurrent(AbstractRecurrentNetwork):
     """A `SiteTrunk` with a recurrent cell at every site, whose answer is mostly gains.
 
-    At a site with channels c the answer is sum_j gain_jc direction_jc plus the trunk's own answer. The directions are
-    the present step, the last one, and a learned mixture of both over the site's channels; gains come from the cell's
-    output. A gain on a step keeps a correction as small as the step is, coordinate by coordinate, so that what has
-    converged stays. Untrained it answers 0.
+    At a site with channels c the answer is sum_j gain_jc direction_jc plus the trunk's own answer in units of the
+    step's root mean square. The directions are the present step, the last one, and a learned mixture of both over the
+    site's channels; gains come from the cell's output. A gain on a step keeps a correction as small as the step is,
+    coordinate by coordinate, so that what has converged stays. Untrained it answers 0.
     """
 
     trunk: SiteTrunk
@@ -78,8 +79,8 @@ class SiteRecurrent(AbstractRecurrentNetwork):
             jnp.einsum("sc,jck,sjk->sk", table, mixture, gain(x).reshape(len(x), _MIXTURES, -1))
             for table, mixture, gain, x in zip(tables, self.mixtures, self.gains, outputs, strict=True)
         ]
-        answer = self.trunk.answer(inputs, outputs) + self.trunk.layout.scatter(moves)
-        return answer, Memory([h for _, h in pairs], step, length, state.count + 1)
+        own = self.trunk.answer(inputs, outputs) / math.sqrt(self.trunk.layout.size)
+        return own + self.trunk.layout.scatter(moves), Memory([h for _, h in pairs], step, length, state.count + 1)
 
 
 def _with_last(features: Features, last: Array, grown: Array, angle: Array, count: Array) -> Features:

@@ -61,8 +61,11 @@ def train(
         if access:
             pool = advance(_solver(models), distribution, pool, done, access)
             seen, units = calibrate_access(fpa.SCS(), distribution, pool, recipe.calibration)
-            networks = [_network(family, layout, fpa.member(seen, i), recipe, stage, i) for i in range(recipe.seeds)]
-            models = _with_access(models, stack(networks), units, access)
+            grown = []
+            for i in range(recipe.seeds):
+                network = _network(family, layout, fpa.member(seen, i), recipe, stage, i)
+                grown.append(_with_access(fpa.member(models, i), network, units[i], access))
+            models = stack(grown)
         updates = recipe.updates if access else recipe.first_updates
         trained, history = fit(
             _solver(models),
@@ -99,11 +102,11 @@ def _only_first(family: Family, layout: Layout, calibration: Calibration, recipe
     return stack([Intermittent(Initializer(net, calibration.solutions, calibration.tau), none, ()) for net in networks])
 
 
-def _with_access(model: Any, networks: SiteNetwork, units: jax.Array, access: int) -> Intermittent:
-    """An ensemble with one more access, which is still untrained."""
+def _with_access(model: Intermittent, network: SiteNetwork, unit: jax.Array, access: int) -> Intermittent:
+    """The model with one more access, which is still untrained."""
     before = model.correction
-    units = jnp.concatenate([before.units, units[:, None]], axis=1)
-    correction = Correction((*before.networks, networks), units, before.tau, before.stages + 1)
+    units = jnp.concatenate([before.units, unit[None]])
+    correction = Correction((*before.networks, network), units, before.tau, before.stages + 1)
     return Intermittent(model.initializer, correction, (*model.access, access), model.history)
 
 
