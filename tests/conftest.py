@@ -2,6 +2,7 @@
 
 import jax
 
+from fpa.study.compilation import compile_quickly
+
 jax.config.update("jax_enable_x64", True)
-# Tests compile much and run little.
-jax.config.update("jax_disable_most_optimizations", True)
+compile_quickly()

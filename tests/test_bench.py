@@ -3,11 +3,15 @@
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 
 import fpa
 from fpa.study import bench, readme
+from fpa.study.bench_training import training_update
 from fpa.study.c_solvers import scs_cone, tune_scs
+
+ROOT = Path(__file__).parents[1]
 
 
 @pytest.fixture(scope="module")
@@ -47,6 +51,13 @@ def test_measure_gives_a_row_per_method_and_ratios_to_the_first(kalman):
     assert np.isclose(table["times_reference"][1], table["seconds_median"][1] / table["seconds_median"][0])
 
 
+def test_a_training_update_is_timed_in_both_precisions():
+    table = training_update(rounds=1, batch=2, num_steps=2, p=3, q=4)
+    assert list(table["method"]) == ["fpa, map in float32", "fpa, map in float64"]
+    assert (table["seconds_median"] > 0).all() and table["times_reference"][0] == 1
+    assert set(table.columns) <= set(pd.read_csv(ROOT / "figures" / "laptop" / "bench.csv", nrows=1).columns)
+
+
 def test_only_a_fixed_matrix_lets_a_workspace_be_updated(kalman):
     lasso = bench.family("lasso", fpa.Lasso(p=4, q=6), 3)
     named = {f.name: [m.name for m in bench.tasks(f, fpa.SCS(), {})[0].methods] for f in (kalman, lasso)}
@@ -65,8 +76,7 @@ def test_scs_cone_refuses_another_order():
 
 
 def test_the_readme_shows_the_committed_tables():
-    root = Path(__file__).parents[1]
-    assert readme.rendered(root) == (root / "README.md").read_text()
+    assert readme.rendered(ROOT) == (ROOT / "README.md").read_text()
 
 
 def test_a_readme_without_a_place_for_a_table_is_named(tmp_path):

@@ -21,6 +21,7 @@ import scs
 import fpa
 from fpa._progress import progress
 from fpa.study import profiles
+from fpa.study.bench_training import training_update
 from fpa.study.c_solvers import scs_cone, tune_scs
 from fpa.study.files import atomic
 from fpa.study.profiles import num_threads
@@ -237,6 +238,10 @@ NUM_INSTANCES = {
 }
 
 
+def _show(table: pd.DataFrame) -> None:
+    print(table.to_string(index=False, float_format=lambda value: f"{value:.3g}"), flush=True)
+
+
 def main(root: Path, profile: str, rounds: int = 3) -> pd.DataFrame:
     """Measure everything, write `figures/<profile>/bench.csv` and print it."""
     jax.config.update("jax_enable_x64", True)
@@ -248,7 +253,10 @@ def main(root: Path, profile: str, rounds: int = 3) -> pd.DataFrame:
         print(f"{name}: tuned {tuned}; tuned scs {tuned_scs}")
         for task in tasks(family(name, distribution, counts[name]), tuned, tuned_scs):
             rows.append(task.measure(rounds))
-            print(rows[-1].to_string(index=False, float_format=lambda value: f"{value:.3g}"), flush=True)
+            _show(rows[-1])
+    small = {"p": 5, "q": 8, "batch": 4, "num_steps": 5} if profile == "smoke" else {}
+    rows.append(training_update(rounds, **small))
+    _show(rows[-1])
     threads = f"fpa {num_threads()}, scs 1, clarabel 1"
     table = pd.concat(rows).assign(rounds=rounds, threads=threads, dtype="float64")
     with atomic(root / "figures" / profile / "bench.csv") as temporary:

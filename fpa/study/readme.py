@@ -65,5 +65,5 @@ def _markdown(table: pd.DataFrame) -> str:
 
 
 def _cell(value: object) -> str:
-    text = f"{value:.2g}" if type(value) is float else str(value)
+    text = "" if value != value else f"{value:.2g}" if type(value) is float else str(value)
     return text.replace("|", "\\|")

@@ -32,6 +32,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from fpa.study import plotting, profiles, runs
+from fpa.study.compilation import compile_quickly
 from fpa.study.errors import StudyError
 from fpa.study.files import atomic, find_root
 from fpa.study.store import record
@@ -77,6 +78,18 @@ class Run:
             raise StudyError(f"The run {self.name} needs {path}, which the run {run} has not made yet.")
         return pd.read_csv(path)
 
+    def model(self, run: str) -> Path:
+        """The trained models of an earlier run: those of this profile, or the committed ones of the profile laptop."""
+        if run not in self.needs:
+            raise StudyError(
+                f"The run {self.name} reads the models of {run}, which is not among its needs in runs.yaml."
+            )
+        paths = [folder / "models" / f"{run}.npz" for folder in (self.published, self.published.parent / "laptop")]
+        for path in paths:
+            if path.is_file():
+                return path
+        raise StudyError(f"The run {self.name} needs {paths[0]}, which the run {run} has not made yet.")
+
 
 def begin(run: str, profile: str = "smoke", namespace: MutableMapping[str, Any] | None = None) -> Run:
     """Begin a run: double precision, the study's look, and the parameters in effect, set in `namespace` too."""
@@ -85,7 +98,7 @@ def begin(run: str, profile: str = "smoke", namespace: MutableMapping[str, Any] 
     (spec,) = (spec for spec in runs.select(specs, [run]) if spec.name == run)
     published = root / "figures" / profiles.get(profile).name
     jax.config.update("jax_enable_x64", True)
-    jax.config.update("jax_disable_most_optimizations", profile == "smoke")  # it compiles much and runs little
+    compile_quickly(profile == "smoke")
     jax.config.update("jax_compilation_cache_dir", str(root / ".store" / "compiled"))
     plotting.style()
     parameters = _in_effect(spec, profile, specs, namespace)

@@ -1,0 +1,190 @@
+"""The paper's own models: dense networks on one vector, with every hyperparameter of its Tables 3 and 4.
+
+A `choice` maps the tables' entries to values; `RECURRENT` and `INTERMITTENT` are the tables, `draw` takes a random
+choice from one. "3-layer" means three hidden layers.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from jaxtyping import Array, Float, PRNGKeyArray
+
+import fpa
+from fpa.accelerators import (
+    GRU,
+    LSTM,
+    MLP,
+    Correction,
+    FlatNetwork,
+    FlatRecurrent,
+    Initializer,
+    Intermittent,
+    Normalizer,
+    Recurrent,
+)
+from fpa.accelerators.features import FeatureNormalizer, Features
+from fpa.accelerators.networks import flatten
+from fpa.accelerators.recurrent import iterates
+from fpa.training import Calibration, TruncatedWindows, Unrolled
+
+CELLS = {"LSTM": LSTM, "GRU": GRU}
+_UNITS = [128, 256, 512, 1024]
+_ACTIVATIONS = ["relu", "tanh", "elu"]
+_BETAS = [0.1, 0.5, 0.7, 0.9]
+
+
+class Range(tuple):
+    """The two ends of a range from which a number is drawn, evenly on a logarithmic axis."""
+
+
+RECURRENT: Mapping[str, Any] = {
+    "learning rate": Range((1e-4, 1e-2)),
+    "beta_1": _BETAS,
+    "beta_2": [*_BETAS, 0.99, 0.999],
+    "cosine decay": [True, False],
+    "max gradient": [10.0, 100.0],
+    "initial hidden state": [True, False],
+    "initial iterate": [True, False],
+    "initializer units": _UNITS,
+    "initializer activation": _ACTIVATIONS,
+    "initializer depth": [0, 1, 2, 3, 4],
+    "encoder units": _UNITS,
+    "encoder activation": _ACTIVATIONS,
+    "encoder depth": [0, 1, 2, 3, 4],
+    "decoder units": _UNITS,
+    "decoder activation": _ACTIVATIONS,
+    "decoder depth": [0, 1, 2, 3, 4],
+    "weight scaling": Range((2.0, 128.0)),
+    "cell": list(CELLS),
+    "cell units": _UNITS,
+    "cell depth": [1, 2, 3, 4],
+}
+INTERMITTENT: Mapping[str, Any] = {
+    "learning rate": Range((1e-4, 1e-2)),
+    "beta_1": [0.9],
+    "beta_2": [0.999],
+    "cosine decay": [False],
+    "max gradient": [100.0],
+    "factors": [1, 2],
+    "units": [1024, 1280, 2560, 5120, 7680, 10240, 15000],
+    "activation": ["relu"],
+    "depth": [2, 3, 4],
+    "access": [
+        (1, 2, 5, 10, 15),
+        (1, 2, 5, 10, 20),
+        (1, 5, 10, 20, 30),
+        (2, 8, 15, 30, 40),
+        (5, 10, 15, 20),
+        (10, 20, 30, 40),
+    ],
+    "interval": [1.0, 1.5, 2.0, 3.0],
+}
+BATCHES = {
+    "recurrent": {"lasso": [16, 32, 64, 128], "kalman": [5, 10, 25, 50]},
+    "intermittent": {"lasso": [32, 64, 128], "kalman": [25, 50]},
+}
+
+
+def draw(table: Mapping[str, Any], rng: np.random.Generator, largest: int) -> dict[str, Any]:
+    """A random choice from a table, with no layer wider than `largest`."""
+    choice = {}
+    for name, values in table.items():
+        if isinstance(values, Range):
+            choice[name] = float(np.exp(rng.uniform(*np.log(values))))
+        else:
+            choice[name] = values[rng.integers(len(values))]
+        if name.endswith("units"):
+            choice[name] = min(choice[name], largest)
+    return choice
+
+
+def optimizer(choice: Mapping[str, Any], updates: int) -> optax.GradientTransformation:
+    """Adam and clipping as chosen."""
+    rate = choice["learning rate"]
+    schedule = optax.cosine_decay_schedule(rate, updates) if choice["cosine decay"] else rate
+    adam = optax.adam(schedule, b1=choice["beta_1"], b2=choice["beta_2"])
+    return optax.chain(optax.clip_by_global_norm(choice["max gradient"]), adam)
+
+
+def recurrent(calibration: Calibration, choice: Mapping[str, Any], num_u: int, key: PRNGKeyArray) -> Recurrent:
+    """Section 4: encoder, cell and decoder, and an initializer of iterate and hidden state where chosen.
+
+    `num_u` is n + m: x and y are predicted, s belongs to v.
+    """
+    keys = jax.random.split(key, 5)
+    size = calibration.unit.size
+    cell = CELLS[choice["cell"]](keys[0], choice["encoder units"], choice["cell units"], choice["cell depth"])
+    first, later = _flat(calibration.first), _flat(calibration.later, only_iterates=True)
+
+    def initial(key, num_out):
+        sizes = choice["initializer units"], choice["initializer depth"], choice["initializer activation"]
+        return FlatNetwork(first, MLP(key, first.mean.size, num_out, *sizes))
+
+    shape = choice["encoder units"], choice["encoder depth"], choice["encoder activation"]
+    network = FlatRecurrent(
+        hidden=initial(keys[1], int(np.prod(cell.shape))) if choice["initial hidden state"] else None,
+        normalizer=later,
+        encoder=MLP(keys[2], later.mean.size, choice["encoder units"], *shape),
+        cell=cell,
+        decoder=MLP(
+            keys[3],
+            choice["cell units"],
+            size,
+            choice["decoder units"],
+            choice["decoder depth"],
+            choice["decoder activation"],
+            weight_scaling=choice["weight scaling"],
+        ),
+    )
+    start = Initializer(initial(keys[4], size), calibration.solutions, calibration.tau)
+    on_u = (jnp.arange(size) < num_u).astype(jnp.float32)
+    return Recurrent(start if choice["initial iterate"] else None, network, on_u * calibration.unit, calibration.tau)
+
+
+def intermittent(calibration: Calibration, choice: Mapping[str, Any], key: PRNGKeyArray) -> Intermittent:
+    """Section 5: one MLP for g_init and one for g_acc, which is told the access; `factors` overparametrises them.
+
+    `calibration` is for as many stages as there are accesses.
+    """
+    keys = jax.random.split(key)
+    access, size = tuple(choice["access"]), calibration.unit.size
+
+    def network(key, normalizer: Normalizer):
+        sizes = choice["units"], choice["depth"], choice["activation"]
+        return FlatNetwork(normalizer, MLP(key, normalizer.mean.size, size, *sizes, factors=choice["factors"]))
+
+    initializer = Initializer(network(keys[0], _flat(calibration.first)), calibration.solutions, calibration.tau)
+    networks = (network(keys[1], _flat(calibration.later)),)
+    return Intermittent(initializer, Correction(networks, calibration.unit[None], calibration.tau, len(access)), access)
+
+
+def unrolled(num_steps: int = 50) -> Unrolled:
+    """Equation (7)."""
+    return Unrolled(num_steps)
+
+
+def windows(access: tuple[int, ...], interval: float, last: int = 20) -> TruncatedWindows:
+    """Section 5.1: windows of `interval` times the gap to the next access, and of `last` maps after the last one."""
+    starts = (0, *access)
+    gaps = [*np.diff(starts), last / interval]
+    return TruncatedWindows(tuple((s, max(int(interval * gap), 1)) for s, gap in zip(starts, gaps, strict=True)))
+
+
+def _flat(normalizer: FeatureNormalizer, only_iterates: bool = False) -> Normalizer:
+    """The normaliser of all features as one vector, or of f(z), f(z) - z and the scalars."""
+    parts = normalizer.vectors, normalizer.scalars, normalizer.context
+    as_vector = iterates if only_iterates else flatten
+
+    def vector(field: str) -> Float[Array, " features"]:
+        return as_vector(Features(*(getattr(part, field) for part in parts)))
+
+    return Normalizer(vector("mean"), vector("scale"))
+
+
+def num_u(distribution: fpa.AbstractDistribution) -> int:
+    """n + m."""
+    return distribution.canonical.c.base.shape[0] + distribution.canonical.b.base.shape[0]
