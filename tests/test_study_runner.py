@@ -1,6 +1,5 @@
 """The runner: a run is whole or not at all, never done twice for nothing, and bad names write nothing."""
 
-import json
 import os
 import signal
 import subprocess
@@ -8,77 +7,17 @@ import sys
 import time
 from pathlib import Path
 
-import nbformat
 import psutil
 import pytest
+from studies import FAIL, MEET, STUDY, WAIT, WRITE, add
 
 from fpa._progress import progress
-from fpa.study import manifest, notebooks, runner, runs, session, state
+from fpa.study import manifest, notebooks, runner, state
 from fpa.study.__main__ import main
 from fpa.study.errors import StudyError
 from fpa.study.files import find_root, sha256
 
 ROOT = Path(__file__).parents[1]
-PARAMETERS = 'run = "{run}"\nprofile = "smoke"\nseed = 0\nrate = 0.5'
-
-STUDY = """
-from fpa import study
-here = study.begin(run, profile, globals())
-value = study.cached("demo/value", lambda: {"rate": rate}, config={"rate": rate}, code=["fpa._progress"])
-import pandas as pd
-columns = study.plotting.COLUMNS
-row = dict(zip(columns, [run, "50 iterations", "SCS", "primal", 1, *[value["rate"]] * 6, 5, 5, 1]))
-frame = pd.DataFrame([row, row | {"iteration": 2}])[columns]
-figure = study.plotting.convergence(frame, ("primal",))
-here.save(figure, frame)
-"""
-WRITE = """
-import os, pathlib
-folder = pathlib.Path(os.environ["FPA_OUTPUT"], "tables")
-folder.mkdir()
-(folder / f"{run}.csv").write_text(f"seed,profile\\n{seed},{profile}\\n")
-"""
-FAIL = WRITE + '\nraise RuntimeError("on\\npurpose")'
-WAIT = WRITE + '\npathlib.Path("../kernel").write_text(str(os.getpid()))\nimport time\ntime.sleep(60 * seed)'
-
-MEET = (
-    WRITE
-    + """
-import time
-pathlib.Path(f"../{run}.here").touch()
-for other in ("first", "second"):
-    deadline = time.monotonic() + 60
-    while not pathlib.Path(f"../{other}.here").exists():
-        assert time.monotonic() < deadline, f"{other} does not run"
-        time.sleep(0.05)
-"""
-)
-
-
-def add(clone, name, source, makes=None, needs=(), seeds=(0, 1), notebook=None):
-    """Add a run and its notebook to a clone."""
-    cells = [nbformat.v4.new_markdown_cell("# Title"), nbformat.v4.new_code_cell(PARAMETERS.format(run=name))]
-    cells[1].metadata["tags"] = ["parameters"]
-    book = nbformat.v4.new_notebook(cells=[*cells, nbformat.v4.new_code_cell(source)])
-    book.metadata["kernelspec"] = {"name": "python3", "display_name": "Python 3", "language": "python"}
-    nbformat.write(book, clone / "notebooks" / f"{name}.ipynb")
-    fields = {
-        "notebook": notebook or f"{name}.ipynb",
-        "needs": list(needs),
-        "makes": [f"tables/{name}.csv"] if makes is None else makes,
-        "parameters": {"every": {"rate": 0.5}, "smoke": {"seed": seeds[0]}, "laptop": {"seed": seeds[1]}},
-    }
-    with (clone / "notebooks" / "runs.yaml").open("a") as file:
-        file.write(json.dumps({name: fields})[1:-1] + "\n")
-
-
-@pytest.fixture
-def clone(tmp_path, monkeypatch):
-    """An empty repository, from whose notebooks' folder commands are given."""
-    (tmp_path / "pyproject.toml").touch()
-    (tmp_path / "notebooks").mkdir()
-    monkeypatch.chdir(tmp_path / "notebooks")
-    return tmp_path
 
 
 def files(folder):
@@ -183,6 +122,17 @@ def test_an_interrupted_study_goes_on_where_it_was(clone):
     assert manifest.read(study.folder)["first"]["started"] == before
 
 
+def test_a_smoke_run_does_each_notebook_once_and_named_runs_always(clone):
+    add(clone, "first", WRITE)
+    add(clone, "second", WRITE, notebook="first.ipynb")
+    add(clone, "third", WRITE, needs=["second"])
+    study = {profile: state.load(clone, profile) for profile in ("smoke", "laptop")}
+    assert study["smoke"].default_runs == ["first", "third"]
+    assert study["laptop"].default_runs == ["first", "second", "third"]
+    assert runner.run(study["smoke"], ["first"]) == []
+    assert list(manifest.read(study["smoke"].folder)) == ["first"]
+
+
 def test_runs_that_do_not_need_each_other_are_executed_at_once(clone, capsys):
     add(clone, "first", MEET)
     add(clone, "second", MEET)
@@ -267,41 +217,6 @@ def test_products_that_are_made_no_more_are_removed(clone):
         file.touch()
         runner.publish(study, spec, {"products": manifest.digests(study.folder, [file.name])})
     assert files(study.folder) == ["claims.csv", "manifest.json", "new.csv"]
-
-
-def test_a_run_needs_what_it_reads(clone, monkeypatch):
-    add(clone, "first", WRITE)
-    add(clone, "second", WRITE, needs=["first"])
-    assert [spec.name for spec in runs.select(runs.load(clone), ["second"])] == ["first", "second"]
-    run = session.begin("second", "laptop")
-    with pytest.raises(StudyError, match="reads the data of third, which is not among its needs"):
-        run.data("third")
-    with pytest.raises(StudyError, match="which the run first has not made yet"):
-        run.data("first")
-
-
-@pytest.mark.parametrize(
-    ("cell", "effective"),
-    [
-        ({"run": "first", "profile": "smoke", "seed": 0, "rate": 0.5}, {"seed": 0, "rate": 0.5}),
-        ({"run": "first", "profile": "laptop", "seed": 0, "rate": 0.5}, {"seed": 1, "rate": 0.5}),
-        ({"run": "first", "profile": "laptop", "seed": 7, "rate": 0.5}, {"seed": 7, "rate": 0.5}),
-        ({"run": "second", "profile": "smoke", "seed": 0, "rate": 0.5}, {"seed": 2, "rate": 0.5}),
-        ({"run": "second", "profile": "laptop", "seed": 3, "rate": 0.5}, {"seed": 3, "rate": 0.5}),
-    ],
-)
-def test_a_changed_literal_stands_and_the_others_follow_run_and_profile(clone, cell, effective):
-    add(clone, "first", WRITE, seeds=(0, 1))
-    add(clone, "second", WRITE, seeds=(2, 3), notebook="first.ipynb")
-    run = session.begin(cell["run"], cell["profile"], cell)
-    assert run.parameters == effective
-    assert {name: cell[name] for name in effective} == effective
-
-
-def test_a_notebook_must_define_what_its_run_sets(clone):
-    add(clone, "first", WRITE)
-    with pytest.raises(StudyError, match=r"The run first sets seed, which first\.ipynb does not define\."):
-        session.begin("first", "smoke", {"rate": 0.5})
 
 
 def test_bars_go_to_the_channel(tmp_path, monkeypatch, capsys):

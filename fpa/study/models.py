@@ -1,10 +1,11 @@
-"""Trained models of the study: loaded where they are kept, trained where they are not.
+"""Results of training: loaded where they are kept, trained where they are not.
 
-A model is looked up under the key of `fpa.study.store` (configuration, precision, code), first in the store and then
+A result is looked up under the key of `fpa.study.store` (configuration, precision, code), first in the store and then
 among the committed ones, `figures/<profile>/models/`, whose files say which key they have. `run --fresh` ignores what
-was kept before it. Either way the run publishes the model, so that it is one of its products.
+was kept before it. Either way the run publishes the file, so that it is one of its products.
 """
 
+import json
 import shutil
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -12,7 +13,7 @@ from typing import Any
 
 import fpa
 from fpa.study import store
-from fpa.study.files import atomic, find_root
+from fpa.study.files import atomic, find_root, write_text
 from fpa.study.session import Run
 
 
@@ -28,28 +29,50 @@ def trained(
     `train(checkpoint)` trains from nothing, or goes on from the checkpoint where it was interrupted; `config` is
     everything that determines the result besides the code, which is in the module `code`.
     """
+
+    def make(path: Path, key: str, checkpoint: Path) -> None:
+        ensemble, history = train(checkpoint)
+        fpa.save(path, ensemble, distribution, {"key": key, **history})
+
+    path = _published(here, ".npz", config, code, make, lambda path: fpa.read_header(path)["note"]["key"])
+    ensemble, history = fpa.load(path), fpa.read_header(path)["note"]
+    return [fpa.member(ensemble, index) for index in range(fpa.num_models(ensemble.accelerator))], history
+
+
+def recorded(here: Run, compute: Callable[[], Any], config: Mapping[str, Any], code: str) -> Any:
+    """What training has shown, as JSON: the result of `compute()`, by the same rules."""
+
+    def make(path: Path, key: str, checkpoint: Path) -> None:
+        write_text(path, json.dumps({"key": key, "result": compute()}))
+
+    path = _published(here, ".json", config, code, make, lambda path: json.loads(path.read_text())["key"])
+    return json.loads(path.read_text())["result"]
+
+
+def _published(
+    here: Run,
+    suffix: str,
+    config: Mapping[str, Any],
+    code: str,
+    make: Callable[[Path, str, Path], None],
+    key_of: Callable[[Path], str],
+) -> Path:
+    """The run's published file, from the store, from the committed ones, or made."""
     key = store.make_key(f"models/{here.name}", config, [code])
-    kept = find_root() / ".store" / "results" / "models" / here.name / f"{key}.npz"
-    committed = here.published / "models" / f"{here.name}.npz"
-    source = kept if store.is_recent(kept) else committed if _holds(committed, key) else None
+    kept = find_root() / ".store" / "results" / "models" / here.name / f"{key}{suffix}"
+    committed = here.published / "models" / f"{here.name}{suffix}"
+    held = store.keeps_old_results() and committed.is_file() and key_of(committed) == key
+    source = kept if store.is_recent(kept) else committed if held else None
     hit = source is not None
     store.record({"name": f"models/{here.name}", "key": key, "hit": hit}, f"model: {'loaded' if hit else 'training'}")
     if source is None:
         source = kept
-        checkpoint = kept.with_suffix(".checkpoint")
-        ensemble, history = train(checkpoint)
         with atomic(kept) as temporary:
-            fpa.save(temporary, ensemble, distribution, {"key": key, **history})
+            make(temporary, key, kept.with_suffix(".checkpoint"))
         for file in kept.parent.glob(f"{kept.stem}*.checkpoint"):
             file.unlink()
-    target = here.output / "models" / f"{here.name}.npz"
+    target = here.output / "models" / f"{here.name}{suffix}"
     if source.resolve() != target.resolve():
         with atomic(target) as temporary:
             shutil.copyfile(source, temporary)
-    ensemble, history = fpa.load(source), fpa.read_header(source)["note"]
-    return [fpa.member(ensemble, index) for index in range(fpa.num_models(ensemble.accelerator))], history
-
-
-def _holds(path: Path, key: str) -> bool:
-    """Whether a committed model may be used and is the one with this key."""
-    return store.keeps_old_results() and path.is_file() and fpa.read_header(path)["note"]["key"] == key
+    return target

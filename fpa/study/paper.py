@@ -118,7 +118,7 @@ def recurrent(calibration: Calibration, choice: Mapping[str, Any], num_u: int, k
     keys = jax.random.split(key, 5)
     size = calibration.unit.size
     cell = CELLS[choice["cell"]](keys[0], choice["encoder units"], choice["cell units"], choice["cell depth"])
-    first, later = _flat(calibration.first), _flat(calibration.later, only_iterates=True)
+    first, later = flat(calibration.first), flat(calibration.later, only_iterates=True)
 
     def initial(key, num_out):
         sizes = choice["initializer units"], choice["initializer depth"], choice["initializer activation"]
@@ -157,8 +157,8 @@ def intermittent(calibration: Calibration, choice: Mapping[str, Any], key: PRNGK
         sizes = choice["units"], choice["depth"], choice["activation"]
         return FlatNetwork(normalizer, MLP(key, normalizer.mean.size, size, *sizes, factors=choice["factors"]))
 
-    initializer = Initializer(network(keys[0], _flat(calibration.first)), calibration.solutions, calibration.tau)
-    networks = (network(keys[1], _flat(calibration.later)),)
+    initializer = Initializer(network(keys[0], flat(calibration.first)), calibration.solutions, calibration.tau)
+    networks = (network(keys[1], flat(calibration.later)),)
     return Intermittent(initializer, Correction(networks, calibration.unit[None], calibration.tau, len(access)), access)
 
 
@@ -174,7 +174,7 @@ def windows(access: tuple[int, ...], interval: float, last: int = 20) -> Truncat
     return TruncatedWindows(tuple((s, max(int(interval * gap), 1)) for s, gap in zip(starts, gaps, strict=True)))
 
 
-def _flat(normalizer: FeatureNormalizer, only_iterates: bool = False) -> Normalizer:
+def flat(normalizer: FeatureNormalizer, only_iterates: bool = False) -> Normalizer:
     """The normaliser of all features as one vector, or of f(z), f(z) - z and the scalars."""
     parts = normalizer.vectors, normalizer.scalars, normalizer.context
     as_vector = iterates if only_iterates else flatten

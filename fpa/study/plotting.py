@@ -195,6 +195,20 @@ def convergence(
     return figure
 
 
+def race(scores: pd.DataFrame, names: dict[int, str], title: str) -> Figure:
+    """Score over updates, a line per number of `factors`; the band holds all models."""
+    figure, axes = plt.subplots(figsize=(4.6, 3.0), layout="constrained")
+    for color, (factors, name) in zip(("#555555", "#D55E00"), names.items(), strict=True):
+        line = scores[scores["factors"] == factors]
+        axes.plot(line["updates"], line["score"], color=color, label=name)
+        axes.fill_between(line["updates"], line["lowest"], line["highest"], color=color, alpha=0.15, linewidth=0)
+    axes.set_xlabel("updates")
+    axes.set_ylabel("mean log residual on validation instances")
+    axes.legend(frameon=False)
+    axes.set_title(title)
+    return figure
+
+
 def _draw(axes: Axes, part: pd.DataFrame, quantity: Metric, band: Band) -> None:
     drawn = part[[comparable(quantity.name, name) for name in part["method"]]]
     if drawn.empty:

@@ -11,11 +11,15 @@ from fpa.study.errors import StudyError
 
 @dataclass(frozen=True)
 class Profile:
-    """A size of the study: its name, what it is for, and how many runs are executed at once."""
+    """A size of the study: its name, what it is for, and how many runs are executed at once.
+
+    With `once` only the first run of each notebook is done, unless others are asked for.
+    """
 
     name: str
     purpose: str
-    jobs: int
+    jobs: int = 1
+    once: bool = False
 
 
 def num_threads() -> int:
@@ -26,9 +30,9 @@ def num_threads() -> int:
 PROFILES = {
     profile.name: profile
     for profile in (
-        Profile("smoke", "each notebook in about 20 s; the notebooks' own default parameters", num_threads()),
-        Profile("laptop", "2 cores, no accelerator; the profile whose results are committed", 1),
-        Profile("paper", "the paper's sizes and numbers of updates; wants a GPU", 1),
+        Profile("smoke", "each notebook once in about 20 s, with its own default parameters", num_threads(), once=True),
+        Profile("laptop", "2 cores, no accelerator; the profile whose results are committed"),
+        Profile("paper", "the paper's sizes and numbers of updates; wants a GPU"),
     )
 }
 

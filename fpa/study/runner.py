@@ -31,12 +31,12 @@ _PUBLISHING = Lock()
 
 
 def run(study: Study, names: Sequence[str] = (), fresh: bool = False, jobs: int = 1) -> list[str]:
-    """Bring the runs `names` (all, if none is given) and what they need up to date; returns those that failed.
+    """Bring the runs `names` and what they need up to date; returns those that failed.
 
-    With `fresh` nothing counts as finished, and stored results from before this call count as absent. Up to `jobs`
-    runs are executed at once.
+    If none is named, the profile's default runs are meant. With `fresh` nothing counts as finished, and stored results
+    from before this call count as absent. Up to `jobs` runs are executed at once.
     """
-    selected = runs.select(study.specs, names)
+    selected = runs.select(study.specs, names or study.default_runs)
     for spec in selected:
         runs.check_parameters(spec, study.profile, study.root)
     environment = {"FPA_PROGRESS": _terminal(), "FPA_FRESH": str(time.time() if fresh else 0)}

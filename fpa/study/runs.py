@@ -62,6 +62,12 @@ def select(specs: dict[str, Spec], names: Iterable[str]) -> list[Spec]:
     return [spec for name, spec in specs.items() if name in wanted]
 
 
+def once(specs: dict[str, Spec]) -> list[str]:
+    """The first run of each notebook."""
+    first = {spec.notebook: name for name, spec in reversed(specs.items())}
+    return [name for name in specs if name in first.values()]
+
+
 def check_parameters(spec: Spec, profile: str, root: Path) -> None:
     """Refuse a run whose parameters are not those that its notebook defines, with values of the same kind."""
     given = {"run": spec.name, "profile": profile, **spec.values(profile)}

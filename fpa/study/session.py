@@ -59,7 +59,7 @@ class Run:
         self.picture(figure, suffix)
         _write_csv(frame, self.output / "data" / f"{self.name}{suffix}.csv")
 
-    def picture(self, figure: Figure, suffix: str) -> None:
+    def picture(self, figure: Figure, suffix: str = "") -> None:
         """Write `<run><suffix>.png` and `.pdf` of a figure whose data are a table."""
         for options in (_PNG, _PDF):
             with atomic(self.output / f"{self.name}{suffix}.{options['format']}") as temporary:

@@ -28,6 +28,11 @@ class Study:
         """Where products go."""
         return self.root / "figures" / self.profile
 
+    @property
+    def default_runs(self) -> list[str]:
+        """The runs that are done when none is named."""
+        return runs.once(self.specs) if profiles.get(self.profile).once else list(self.specs)
+
     def notebook(self, spec: runs.Spec) -> Path:
         """The notebook of a run."""
         return self.root / "notebooks" / spec.notebook

@@ -58,6 +58,14 @@ def _kalman_recurrent(evidence: Evidence) -> Verdict:
     return verdict(told, min(ratios.values()) >= 10 and fair)
 
 
+def _overparametrised(evidence: Evidence) -> Verdict:
+    """On what share of the plain network's updates the overparametrised one is as good."""
+    names = {"Kalman": "03_overparametrisation_kalman", "Lasso": "03_overparametrisation_lasso"}
+    shares = {problem: float(evidence.table(name)["share"][0]) for problem, name in names.items()}
+    told = ", ".join(f"{problem} {share:.2g}" for problem, share in shares.items())
+    return verdict(told, shares["Kalman"] <= 1 / 1.4 and shares["Lasso"] >= 1 / 1.1)
+
+
 def _excess(curves: Curves, statistic: str) -> float:
     """The largest ratio of the composed solver to the better of SCS and SCS+AA, iterations 5 to 200."""
     ours, scs, anderson = (curves.column(name, "fixed_point", statistic) for name in (SAFE, "SCS", "SCS+AA"))
@@ -88,6 +96,13 @@ CLAIMS = (
         "Kalman: the MLP model is 10 times below the recurrent one, in primal and dual at 10 and in all at 50",
         "10",
         _kalman_recurrent,
+    ),
+    Claim(
+        "C12",
+        "5.3.2",
+        "Overparametrisation needs under 1/1.4 of the updates on Kalman, and all on the Lasso (here: g_init alone)",
+        "crucial, no help",
+        _overparametrised,
     ),
     Claim(
         "N01",

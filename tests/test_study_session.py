@@ -1,0 +1,42 @@
+"""What a notebook begins with: its parameters in effect, and what earlier runs have made."""
+
+import pytest
+from studies import WRITE, add
+
+from fpa.study import runs, session
+from fpa.study.errors import StudyError
+
+
+def test_a_run_needs_what_it_reads(clone, monkeypatch):
+    add(clone, "first", WRITE)
+    add(clone, "second", WRITE, needs=["first"])
+    assert [spec.name for spec in runs.select(runs.load(clone), ["second"])] == ["first", "second"]
+    run = session.begin("second", "laptop")
+    with pytest.raises(StudyError, match="reads the data of third, which is not among its needs"):
+        run.data("third")
+    with pytest.raises(StudyError, match="which the run first has not made yet"):
+        run.data("first")
+
+
+@pytest.mark.parametrize(
+    ("cell", "effective"),
+    [
+        ({"run": "first", "profile": "smoke", "seed": 0, "rate": 0.5}, {"seed": 0, "rate": 0.5}),
+        ({"run": "first", "profile": "laptop", "seed": 0, "rate": 0.5}, {"seed": 1, "rate": 0.5}),
+        ({"run": "first", "profile": "laptop", "seed": 7, "rate": 0.5}, {"seed": 7, "rate": 0.5}),
+        ({"run": "second", "profile": "smoke", "seed": 0, "rate": 0.5}, {"seed": 2, "rate": 0.5}),
+        ({"run": "second", "profile": "laptop", "seed": 3, "rate": 0.5}, {"seed": 3, "rate": 0.5}),
+    ],
+)
+def test_a_changed_literal_stands_and_the_others_follow_run_and_profile(clone, cell, effective):
+    add(clone, "first", WRITE, seeds=(0, 1))
+    add(clone, "second", WRITE, seeds=(2, 3), notebook="first.ipynb")
+    run = session.begin(cell["run"], cell["profile"], cell)
+    assert run.parameters == effective
+    assert {name: cell[name] for name in effective} == effective
+
+
+def test_a_notebook_must_define_what_its_run_sets(clone):
+    add(clone, "first", WRITE)
+    with pytest.raises(StudyError, match=r"The run first sets seed, which first\.ipynb does not define\."):
+        session.begin("first", "smoke", {"rate": 0.5})
