@@ -6,42 +6,21 @@ import pandas as pd
 
 import fpa
 from fpa.study import paper
+from fpa.study.paper_recipes import RECURRENT
 from fpa.training import calibrate, fit, stack
-
-# Section 4: batch 64, 50 iterations, an LSTM of 2 x 512 units, a decoder of 4 x 1024.
-CHOICE = {
-    "learning rate": 1e-3,
-    "beta_1": 0.9,
-    "beta_2": 0.999,
-    "cosine decay": False,
-    "max gradient": 10.0,
-    "initial hidden state": True,
-    "initial iterate": True,
-    "initializer units": 512,
-    "initializer activation": "relu",
-    "initializer depth": 1,
-    "encoder units": 512,
-    "encoder activation": "relu",
-    "encoder depth": 1,
-    "decoder units": 1024,
-    "decoder activation": "relu",
-    "decoder depth": 4,
-    "weight scaling": 128.0,
-    "cell": "LSTM",
-    "cell units": 512,
-    "cell depth": 2,
-}
 
 
 def training_update(rounds: int, batch: int = 64, num_steps: int = 50, **lasso: int) -> pd.DataFrame:
-    """A row per precision of the map: seconds per update, networks in float32, instances drawn afresh.
+    """A row per precision of the map: seconds per update of an LSTM of 2 x 512 units with a decoder of 4 x 1024.
+
+    Networks are in float32 and instances are drawn afresh; in the paper batches hold 64 and runs 50 iterations.
 
     `lasso` gives other sizes of the family than the paper's.
     """
     distribution = fpa.Lasso(**lasso)
     reference = fpa.Solver(fpa.SCS(), fpa.AndersonAcceleration(memory=10, kind="II"))
     calibration = calibrate(fpa.SCS(), distribution, fpa.role_key(0, "train"), reference, history=1, num_instances=50)
-    model = paper.recurrent(calibration, CHOICE, paper.num_u(distribution), jax.random.key(0))
+    model = paper.recurrent(calibration, RECURRENT, paper.num_u(distribution), jax.random.key(0))
     rows = [_row(name, dtype, distribution, model, rounds, batch, num_steps) for name, dtype in _PRECISIONS.items()]
     return pd.DataFrame(rows).assign(times_reference=lambda table: table.seconds_median / table.seconds_median[0])
 
@@ -51,7 +30,7 @@ _PRECISIONS = {"fpa, map in float32": jnp.float32, "fpa, map in float64": jnp.fl
 
 def _row(name, dtype, distribution, model, rounds, batch, num_steps) -> dict:
     solver = fpa.Solver(fpa.SCS(), stack([model]))
-    optimizer, objective = paper.optimizer(CHOICE, rounds), paper.unrolled(num_steps)
+    optimizer, objective = paper.optimizer(RECURRENT, rounds), paper.unrolled(num_steps)
     options = dict(batch_size=batch, optimizer=optimizer, dtype=dtype, description=name)
     first, *others = [
         fit(solver, distribution, objective, jax.random.key(turn), num_updates=1, **options)[1].seconds

@@ -5,6 +5,7 @@ choice from one. "3-layer" means three hidden layers.
 """
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import jax
@@ -37,51 +38,73 @@ _ACTIVATIONS = ["relu", "tanh", "elu"]
 _BETAS = [0.1, 0.5, 0.7, 0.9]
 
 
-class Range(tuple):
-    """The two ends of a range from which a number is drawn, evenly on a logarithmic axis."""
+@dataclass(frozen=True)
+class Among:
+    """A list of values, all alike."""
+
+    values: list[Any]
+
+    def draw(self, rng: np.random.Generator) -> Any:
+        """One of them."""
+        return self.values[rng.integers(len(self.values))]
+
+
+@dataclass(frozen=True)
+class Between:
+    """The ends of a range, even on a logarithmic axis."""
+
+    low: float
+    high: float
+
+    def draw(self, rng: np.random.Generator) -> float:
+        """A number in it."""
+        return float(np.exp(rng.uniform(np.log(self.low), np.log(self.high))))
 
 
 RECURRENT: Mapping[str, Any] = {
-    "learning rate": Range((1e-4, 1e-2)),
-    "beta_1": _BETAS,
-    "beta_2": [*_BETAS, 0.99, 0.999],
-    "cosine decay": [True, False],
-    "max gradient": [10.0, 100.0],
-    "initial hidden state": [True, False],
-    "initial iterate": [True, False],
-    "initializer units": _UNITS,
-    "initializer activation": _ACTIVATIONS,
-    "initializer depth": [0, 1, 2, 3, 4],
-    "encoder units": _UNITS,
-    "encoder activation": _ACTIVATIONS,
-    "encoder depth": [0, 1, 2, 3, 4],
-    "decoder units": _UNITS,
-    "decoder activation": _ACTIVATIONS,
-    "decoder depth": [0, 1, 2, 3, 4],
-    "weight scaling": Range((2.0, 128.0)),
-    "cell": list(CELLS),
-    "cell units": _UNITS,
-    "cell depth": [1, 2, 3, 4],
+    "learning rate": Between(1e-4, 1e-2),
+    "beta_1": Among(_BETAS),
+    "beta_2": Among([*_BETAS, 0.99, 0.999]),
+    "cosine decay": Among([True, False]),
+    "max gradient": Among([10.0, 100.0]),
+    "initial hidden state": Among([True, False]),
+    "initial iterate": Among([True, False]),
+    "initializer units": Among(_UNITS),
+    "initializer activation": Among(_ACTIVATIONS),
+    "initializer depth": Among([0, 1, 2, 3, 4]),
+    "encoder units": Among(_UNITS),
+    "encoder activation": Among(_ACTIVATIONS),
+    "encoder depth": Among([0, 1, 2, 3, 4]),
+    "decoder units": Among(_UNITS),
+    "decoder activation": Among(_ACTIVATIONS),
+    "decoder depth": Among([0, 1, 2, 3, 4]),
+    "weight scaling": Between(2.0, 128.0),
+    "cell": Among(list(CELLS)),
+    "cell units": Among(_UNITS),
+    "cell depth": Among([1, 2, 3, 4]),
 }
 INTERMITTENT: Mapping[str, Any] = {
-    "learning rate": Range((1e-4, 1e-2)),
-    "beta_1": [0.9],
-    "beta_2": [0.999],
-    "cosine decay": [False],
-    "max gradient": [100.0],
-    "factors": [1, 2],
-    "units": [1024, 1280, 2560, 5120, 7680, 10240, 15000],
-    "activation": ["relu"],
-    "depth": [2, 3, 4],
-    "access": [
-        (1, 2, 5, 10, 15),
-        (1, 2, 5, 10, 20),
-        (1, 5, 10, 20, 30),
-        (2, 8, 15, 30, 40),
-        (5, 10, 15, 20),
-        (10, 20, 30, 40),
-    ],
-    "interval": [1.0, 1.5, 2.0, 3.0],
+    "learning rate": Between(1e-4, 1e-2),
+    "beta_1": Among([0.9]),
+    "beta_2": Among([0.999]),
+    "cosine decay": Among([False]),
+    "max gradient": Among([100.0]),
+    "factors": Among([1, 2, 3, 4, 5]),
+    "units": Among([1024, 1280, 2560, 5120, 7680, 10240, 15000]),
+    "activation": Among(["relu"]),
+    "depth": Among([2, 3, 4]),
+    "access": Among(
+        [
+            (1, 2, 5, 10, 15),
+            (1, 2, 5, 10, 20),
+            (1, 5, 10, 20, 30),
+            (2, 8, 15, 30, 40),
+            (3, 6, 9, 12, 15),
+            (5, 10, 15, 20, 25),
+            (10, 20, 30, 40),
+        ]
+    ),
+    "interval": Among([1.0, 1.5, 2.0, 3.0]),
 }
 BATCHES = {
     "recurrent": {"lasso": [16, 32, 64, 128], "kalman": [5, 10, 25, 50]},
@@ -93,10 +116,7 @@ def draw(table: Mapping[str, Any], rng: np.random.Generator, largest: int) -> di
     """A random choice from a table, with no layer wider than `largest`."""
     choice = {}
     for name, values in table.items():
-        if isinstance(values, Range):
-            choice[name] = float(np.exp(rng.uniform(*np.log(values))))
-        else:
-            choice[name] = values[rng.integers(len(values))]
+        choice[name] = values.draw(rng)
         if name.endswith("units"):
             choice[name] = min(choice[name], largest)
     return choice
@@ -148,18 +168,24 @@ def recurrent(calibration: Calibration, choice: Mapping[str, Any], num_u: int, k
 def intermittent(calibration: Calibration, choice: Mapping[str, Any], key: PRNGKeyArray) -> Intermittent:
     """Section 5: one MLP for g_init and one for g_acc, which is told the access; `factors` overparametrises them.
 
-    `calibration` is for as many stages as there are accesses.
+    `calibration` is for `told(access)` stages.
     """
     keys = jax.random.split(key)
     access, size = tuple(choice["access"]), calibration.unit.size
 
-    def network(key, normalizer: Normalizer):
-        sizes = choice["units"], choice["depth"], choice["activation"]
+    def network(key, normalizer: Normalizer, units: int):
+        sizes = units, choice["depth"], choice["activation"]
         return FlatNetwork(normalizer, MLP(key, normalizer.mean.size, size, *sizes, factors=choice["factors"]))
 
-    initializer = Initializer(network(keys[0], flat(calibration.first)), calibration.solutions, calibration.tau)
-    networks = (network(keys[1], flat(calibration.later)),)
+    first = network(keys[0], flat(calibration.first), choice.get("initializer units", choice["units"]))
+    initializer = Initializer(first, calibration.solutions, calibration.tau)
+    networks = (network(keys[1], flat(calibration.later), choice["units"]),)
     return Intermittent(initializer, Correction(networks, calibration.unit[None], calibration.tau, len(access)), access)
+
+
+def told(access: tuple[int, ...]) -> int:
+    """How many accesses the one network for all has to be told apart, for `fpa.calibrate`."""
+    return len(access) if len(access) > 1 else 0
 
 
 def unrolled(num_steps: int = 50) -> Unrolled:

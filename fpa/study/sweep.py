@@ -50,7 +50,7 @@ class Search:
 
     def _intermittent(self, family, distribution, choice, key):
         access = tuple(a for a in choice["access"] if a < self.num_steps)
-        seen = self._calibrate(family, distribution, stages=len(access))
+        seen = self._calibrate(family, distribution, stages=paper.told(access))
         objective = paper.windows(access, choice["interval"], self.num_steps)
         return paper.intermittent(seen, choice | {"access": access}, key), objective
 
