@@ -9,7 +9,7 @@ import pytest
 from models import LASSO, bound, intermittent
 
 import fpa
-from fpa.study import cost, learned, models, plotting
+from fpa.study import cost, learned, models, overparametrisation, plotting
 from fpa.study.session import Run
 
 
@@ -50,6 +50,14 @@ def test_another_configuration_is_another_model(clone):
     for updates in (3, 4, 3):
         models.trained(_run(clone), LASSO, _train(calls), {"updates": updates}, "fpa.persistence")
     assert len(calls) == 2
+
+
+def test_a_record_of_training_is_kept_by_the_same_rules(clone):
+    calls: list = []
+    compute = lambda: calls.append(1) or {"losses": [1.5, 0.25]}  # noqa: E731
+    for config in ({"updates": 3}, {"updates": 3}, {"updates": 4}):
+        assert models.recorded(_run(clone), compute, config, "fpa.persistence") == {"losses": [1.5, 0.25]}
+    assert len(calls) == 2 and (clone / "staging" / "models" / "03_demo.json").is_file()
 
 
 @pytest.mark.parametrize(("fresh", "trainings"), [("0", 0), ("9999999999", 1)])
@@ -96,3 +104,13 @@ def test_costs_are_positive_and_time_is_spent_where_networks_are_asked():
     assert len(cost.draw_cost(table, frame, methods, 5, "demo").axes) == 4
     np.testing.assert_allclose(cost.elapsed(14.0, 5.0, (2, 4), 5), [4, 5, 9, 10, 14])
     np.testing.assert_allclose(cost.elapsed(10.0, 5.0, (), 5), [2, 4, 6, 8, 10])
+
+
+def test_the_share_of_updates_is_where_the_plain_score_is_reached():
+    rows = [{"factors": 1, "updates": k, "scores": [5.0 - k, 4.0 - k]} for k in (1, 2, 4)]
+    rows += [{"factors": 2, "updates": k, "scores": [s, s]} for k, s in ((1, 3.0), (2, 0.4), (4, 0.1))]
+    scores = overparametrisation.table(rows)
+    assert overparametrisation.share_of_updates(scores) == 0.5
+    worse = scores.assign(score=scores["score"] + 10 * (scores["factors"] == 2))
+    assert overparametrisation.share_of_updates(worse) == float("inf")
+    assert list(scores.columns) == ["factors", "updates", "score", "lowest", "highest"]
