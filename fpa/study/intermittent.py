@@ -49,7 +49,9 @@ def train(
 ) -> tuple[fpa.Solver, dict[str, Any]]:
     """An ensemble of `recipe.seeds` trained models, their weights rounded to half precision, and what training was.
 
-    A finished or interrupted stage leaves its own checkpoint beside `checkpoint`, from which the same call goes on.
+    Models are trained one after the other within each stage: on two cores their small matrix products together take
+    longer than one by one. A finished or interrupted piece leaves its own checkpoint beside `checkpoint`, from which
+    the same call goes on.
     """
     keys = jax.random.split(fpa.role_key(seed, "train"), 3)
     calibration = calibrate(fpa.SCS(), distribution, keys[0], family.reference, num_instances=recipe.calibration)
@@ -57,33 +59,37 @@ def train(
     pool = draw_pool(distribution, regression, keys[1], recipe.pool)
     layout = family.layout(distribution)
     models, histories, done = _only_first(family, layout, calibration, recipe), [], 0
+    pools = [pool] * recipe.seeds
     for stage, access in enumerate((0, *recipe.access)):
-        if access:
-            pool = advance(_solver(models), distribution, pool, done, access)
-            seen, units = calibrate_access(fpa.SCS(), distribution, pool, recipe.calibration)
-            grown = []
-            for i in range(recipe.seeds):
-                network = _network(family, layout, fpa.member(seen, i), recipe, stage, i)
-                grown.append(_with_access(fpa.member(models, i), network, units[i], access))
-            models = stack(grown)
         updates = recipe.updates if access else recipe.first_updates
-        trained, history = fit(
-            _solver(models),
-            distribution,
-            LastAccess(regression) if access else regression,
-            jax.random.fold_in(keys[2], stage),
-            num_updates=updates,
-            batch_size=recipe.batch,
-            optimizer=recipe.optimizer(updates),
-            trainable=_newest,
-            pool=pool,
-            checkpoint=checkpoint.with_suffix(f".{stage}.checkpoint"),
-            checkpoint_every=200,
-            description=f"train the access at {access}" if access else "train the initializer",
-        )
-        models, done = trained.accelerator, access
-        histories.append(history)
-    return fpa.halved(_solver(models)), summary(histories)
+        options = {
+            "num_updates": updates,
+            "batch_size": recipe.batch,
+            "optimizer": recipe.optimizer(updates),
+            "trainable": _newest,
+            "checkpoint_every": 200,
+            "description": f"train the access at {access}" if access else "train the initializer",
+        }
+        for i in range(recipe.seeds):
+            if access:
+                pools[i] = advance(_solver(models[i]), distribution, pools[i], done, access)
+                seen, units = calibrate_access(fpa.SCS(), distribution, pools[i], recipe.calibration)
+                network = _network(family, layout, fpa.member(seen, 0), recipe, stage, i)
+                models[i] = stack([_with_access(fpa.member(models[i], 0), network, units[0], access)])
+            trained, history = fit(
+                _solver(models[i]),
+                distribution,
+                LastAccess(regression) if access else regression,
+                jax.random.fold_in(jax.random.fold_in(keys[2], stage), i),
+                pool=pools[i],
+                checkpoint=checkpoint.with_suffix(f".{stage}.{i}.checkpoint"),
+                **options,
+            )
+            models[i] = trained.accelerator
+            histories.append(history)
+        done = access
+    ensemble = stack([fpa.member(model, 0) for model in models])
+    return fpa.halved(_solver(ensemble)), summary(histories)
 
 
 def _solver(models: Any) -> fpa.Solver:
@@ -95,11 +101,11 @@ def _network(family: Family, layout: Layout, seen: FeatureNormalizer, recipe: Re
     return SiteNetwork(SiteTrunk(key, layout, seen, family.ordered, recipe.width, recipe.hidden, recipe.depth))
 
 
-def _only_first(family: Family, layout: Layout, calibration: Calibration, recipe: Recipe) -> Intermittent:
-    """An ensemble of untrained initializers without any access; they predict the mean solution."""
+def _only_first(family: Family, layout: Layout, calibration: Calibration, recipe: Recipe) -> list[Intermittent]:
+    """Untrained initializers without any access, each an ensemble of one; they predict the mean solution."""
     networks = [_network(family, layout, calibration.first, recipe, 0, member) for member in range(recipe.seeds)]
     none = Correction((), jnp.zeros((0, layout.size), jnp.float32), calibration.tau, 0)
-    return stack([Intermittent(Initializer(net, calibration.solutions, calibration.tau), none, ()) for net in networks])
+    return [stack([Intermittent(Initializer(n, calibration.solutions, calibration.tau), none, ())]) for n in networks]
 
 
 def _with_access(model: Intermittent, network: SiteNetwork, unit: jax.Array, access: int) -> Intermittent:
