@@ -101,7 +101,7 @@ def _network(family: Family, layout: Layout, seen: FeatureNormalizer, recipe: Re
     return SiteNetwork(SiteTrunk(key, layout, seen, family.ordered, recipe.width, recipe.hidden, recipe.depth))
 
 
-def _only_first(family: Family, layout: Layout, calibration: Calibration, recipe: Recipe) -> list[Intermittent]:
+def _only_first(family: Family, layout: Layout, calibration: Calibration, recipe: Recipe) -> list[Any]:
     """Untrained initializers without any access, each an ensemble of one; they predict the mean solution."""
     networks = [_network(family, layout, calibration.first, recipe, 0, member) for member in range(recipe.seeds)]
     none = Correction((), jnp.zeros((0, layout.size), jnp.float32), calibration.tau, 0)
