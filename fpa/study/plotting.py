@@ -197,7 +197,7 @@ def convergence(
 
 def race(scores: pd.DataFrame, names: dict[int, str], title: str) -> Figure:
     """Score over updates, a line per number of `factors`; the band holds all models."""
-    figure, axes = plt.subplots(figsize=(4.6, 3.0), layout="constrained")
+    figure, axes = plt.subplots(figsize=(5.6, 3.2), layout="constrained")
     for color, (factors, name) in zip(("#555555", "#D55E00"), names.items(), strict=True):
         line = scores[scores["factors"] == factors]
         axes.plot(line["updates"], line["score"], color=color, label=name)
@@ -205,7 +205,7 @@ def race(scores: pd.DataFrame, names: dict[int, str], title: str) -> Figure:
     axes.set_xlabel("updates")
     axes.set_ylabel("mean log residual on validation instances")
     axes.legend(frameon=False)
-    axes.set_title(title)
+    figure.suptitle(title, fontsize=10)
     return figure
 
 
