@@ -61,6 +61,6 @@ $(READY): requirements.lock pyproject.toml
 	@echo "Installing the packages of requirements.lock into .venv, which takes a minute or two."
 	test -f $@ || $(PYTHON) -m venv --clear .venv
 	rm -f $@
-	$(VENV) pip install -q --disable-pip-version-check -r requirements.lock
+	$(VENV) pip install -q --disable-pip-version-check --no-compile -r requirements.lock
 	$(VENV) pip install -q --disable-pip-version-check --no-deps --no-build-isolation -e .
 	touch $@

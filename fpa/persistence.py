@@ -68,7 +68,7 @@ def halved(module: Any) -> Any:
 
     def half(leaf):
         small = eqx.is_array(leaf) and leaf.dtype == jnp.float32
-        return leaf.astype(jnp.float16).astype(jnp.float32) if small else leaf
+        return jax.device_put(np.asarray(leaf).astype(np.float16).astype(np.float32)) if small else leaf
 
     return jax.tree.map(half, module)
 
@@ -100,7 +100,7 @@ def _decode(node: Any, arrays: dict[str, np.ndarray]) -> Any:
         return node
     if "array" in node:
         array = arrays[f"a{node['array']}"].astype(node["dtype"])
-        return jnp.asarray(array) if node["jax"] else array
+        return jax.device_put(array) if node["jax"] else array
     if "class" in node:
         module = object.__new__(_class(node["class"]))
         for name, value in node["fields"].items():

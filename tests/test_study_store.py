@@ -62,6 +62,23 @@ def test_the_code_of_a_module_is_what_it_imports(package):
 
 
 @pytest.mark.parametrize(
+    ("user", "expected"),
+    [
+        ("import toy\ntoy.solve(1)", ABOUT_SOLVER),
+        ("import toy as t\nt.f()", {"toy.unused"}),
+        ("from toy import f", {"toy.unused"}),
+        ("from toy.maps import apply", {"toy.maps.scs", "toy.norms"}),
+        ("import toy\ntoy.norms.TWO", {"toy.norms"}),
+        ("import toy\nprint(toy)", ABOUT_SOLVER | {"toy", "toy.unused"}),
+        ("import toy.norms", {"toy.norms"}),
+    ],
+)
+def test_a_name_leads_to_the_module_that_defines_it(package, user, expected):
+    (package / "user.py").write_text(user)
+    assert set(fingerprint.closure(["toy.user"], package)) == expected | {"toy.user"}
+
+
+@pytest.mark.parametrize(
     ("name", "old", "new"),
     [
         ("solver.py", '"""A module."""', '"""Another word."""'),

@@ -1,5 +1,6 @@
 """Networks, in single precision whatever the solver's."""
 
+import functools
 import math
 from abc import abstractmethod
 
@@ -27,10 +28,9 @@ class Linear(eqx.Module):
             raise ValueError(f"Linear: sizes and factors must be positive, got {(num_in, num_out, factors)}.")
         shapes = [(num_in, num_out), *[(num_out, num_out)] * (factors - 1)]
         keys = jax.random.split(key, factors)
-        scales = [gain / math.sqrt(num_in), *[1 / math.sqrt(num_out)] * (factors - 1)]
+        scales = jnp.asarray([gain / math.sqrt(num_in), *[1 / math.sqrt(num_out)] * (factors - 1)], jnp.float32)
         self.factors = tuple(
-            scale * jax.random.normal(k, shape, jnp.float32)
-            for k, shape, scale in zip(keys, shapes, scales, strict=True)
+            _normal(k, shape, jnp.float32(scale)) for k, shape, scale in zip(keys, shapes, scales, strict=True)
         )
         self.bias = jnp.zeros((num_out,), jnp.float32)
 
@@ -45,6 +45,11 @@ class Linear(eqx.Module):
         for factor in self.factors[1:]:
             product = product @ factor
         return eqx.tree_at(lambda layer: layer.factors, self, (product,))
+
+
+@functools.partial(jax.jit, static_argnums=1)
+def _normal(key: PRNGKeyArray, shape: tuple[int, ...], scale: Float[Array, ""]) -> Array:
+    return scale * jax.random.normal(key, shape, jnp.float32)
 
 
 def collapse(module):

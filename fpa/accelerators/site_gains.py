@@ -1,5 +1,6 @@
 """A recurrent network over the sites of a layout that says how far to go along each coordinate's own steps."""
 
+import functools
 import math
 from collections.abc import Sequence
 
@@ -104,6 +105,7 @@ def _extended(normalizer: FeatureNormalizer) -> FeatureNormalizer:
     )
 
 
+@functools.partial(jax.jit, static_argnums=1)
 def _mixture(key: PRNGKeyArray, channels: int) -> Float[Array, "j channels2 channels"]:
     """The present step, the last one, and something of everything."""
     same, other = jnp.eye(channels, dtype=jnp.float32), jnp.zeros((channels, channels), jnp.float32)

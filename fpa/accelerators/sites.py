@@ -90,14 +90,9 @@ class SiteTrunk(eqx.Module):
             raise ValueError(f"SiteTrunk: ordered has {len(ordered)} entries for {len(layout.groups)} groups.")
         if hidden % num_kernels:
             raise ValueError(f"SiteTrunk: hidden must be a multiple of num_kernels, got {hidden} and {num_kernels}.")
-        vectors, self.layout, self.scalars = normalizer.vectors, layout, normalizer.scalars
-        tables = zip(layout.gather(vectors.mean), layout.gather(vectors.scale), strict=True)
-        keys = jax.random.split(key, len(ordered))
+        self.layout, self.scalars = layout, normalizer.scalars
         sizes = _Sizes(self.scalars.mean.size, len(ordered), width, hidden, depth, num_kernels)
-        self.groups = tuple(
-            _group(k, group.shape, _shared(*pair), sites_in_a_row, sizes)
-            for k, group, pair, sites_in_a_row in zip(keys, layout.groups, tables, ordered, strict=True)
-        )
+        self.groups = _groups(key, layout, normalizer.vectors, ordered, sizes)
 
     def hidden(self, features: Features) -> tuple[list[Array], list[Array]]:
         """Inputs and last hidden states, a table per group."""
@@ -133,6 +128,19 @@ class _Sizes(NamedTuple):
     hidden: int
     depth: int
     kernels: int
+
+
+@eqx.filter_jit
+def _groups(
+    key: PRNGKeyArray, layout: Layout, vectors: Normalizer, ordered: tuple[bool, ...], sizes: _Sizes
+) -> tuple[SiteGroup, ...]:
+    """Fresh groups, each normalised by the means and spreads over its sites."""
+    tables = zip(layout.gather(vectors.mean), layout.gather(vectors.scale), strict=True)
+    keys = jax.random.split(key, len(ordered))
+    return tuple(
+        _group(k, group.shape, _shared(*pair), sites_in_a_row, sizes)
+        for k, group, pair, sites_in_a_row in zip(keys, layout.groups, tables, ordered, strict=True)
+    )
 
 
 def _group(

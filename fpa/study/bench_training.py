@@ -6,6 +6,7 @@ import pandas as pd
 
 import fpa
 from fpa.study import paper
+from fpa.study.families import on_u
 from fpa.study.paper_recipes import RECURRENT
 from fpa.training import calibrate, fit, stack
 
@@ -20,7 +21,7 @@ def training_update(rounds: int, batch: int = 64, num_steps: int = 50, **lasso: 
     distribution = fpa.Lasso(**lasso)
     reference = fpa.Solver(fpa.SCS(), fpa.AndersonAcceleration(memory=10, kind="II"))
     calibration = calibrate(fpa.SCS(), distribution, fpa.role_key(0, "train"), reference, history=1, num_instances=50)
-    model = paper.recurrent(calibration, RECURRENT, paper.num_u(distribution), jax.random.key(0))
+    model = paper.recurrent(calibration, RECURRENT, on_u(distribution), jax.random.key(0))
     rows = [_row(name, dtype, distribution, model, rounds, batch, num_steps) for name, dtype in _PRECISIONS.items()]
     return pd.DataFrame(rows).assign(times_reference=lambda table: table.seconds_median / table.seconds_median[0])
 

@@ -6,6 +6,7 @@ from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Array, Float
 
 import fpa
 from fpa.layouts import Layout, site_layout
@@ -29,7 +30,7 @@ class Family:
     def regression(self, distribution: fpa.AbstractDistribution) -> Regression:
         """The distance to the solution; x counts `x_weight` times as much as y and s."""
         sizes = distribution.canonical.c.base.shape[0], distribution.canonical.b.base.shape[0]
-        weights = jnp.repeat(jnp.array([self.x_weight, 1.0]), jnp.array([sizes[0], 2 * sizes[1]]))
+        weights = jnp.asarray(np.repeat([self.x_weight, 1.0], [sizes[0], 2 * sizes[1]]))
         return Regression(self.reference, weights, tol=1e-6, log=False)
 
     def layout(self, distribution: fpa.AbstractDistribution) -> Layout:
@@ -60,6 +61,12 @@ FAMILIES = {
         0.1,
     ),
 }
+
+
+def on_u(distribution: fpa.AbstractDistribution) -> Float[Array, " w"]:
+    """1 on x and y, which recurrent models predict, and 0 on s, which belongs to v."""
+    n, m = distribution.canonical.c.base.shape[0], distribution.canonical.b.base.shape[0]
+    return jnp.asarray(np.repeat([1, 0], [n + m, m]), jnp.float32)
 
 
 def summary(histories: Sequence[History]) -> dict[str, Any]:

@@ -1,12 +1,13 @@
 """What identifies code: its syntax, without docstrings, comments and layout.
 
-The digest of some modules covers them and, transitively, every module of the package that they import. It is
-therefore the same after an edit of prose, of formatting, or of a module that they do not reach, and on every
+The digest of some modules covers them and, transitively, every module of the package whose names they use. A name
+that a package's `__init__` passes on counts for the module that defines it: `fpa.Solver` is `fpa.solver`. The digest
+is therefore the same after an edit of prose, of formatting, or of a module that they do not reach, and on every
 Python version that parses the code to the same tree.
 """
 
 import ast
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 from fpa.study.errors import StudyError
@@ -36,13 +37,42 @@ def closure(modules: Iterable[str], package: Path = PACKAGE) -> dict[str, Path]:
 
 
 def imported(tree: ast.AST, package: Path = PACKAGE, module: str = "") -> Iterator[str]:
-    """The modules of `package` that `tree`, the code of `module`, imports by name."""
+    """The modules of `package` that define what `tree`, the code of `module`, imports or uses as an attribute."""
+    whole = {}
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
-            yield from (alias.name for alias in node.names if _exists(alias.name, package))
+            whole |= {alias.asname or alias.name: alias.name for alias in node.names if _exists(alias.name, package)}
         elif isinstance(node, ast.ImportFrom):
             base = _absolute(node, package, module)
-            yield from (_submodule(base, alias.name, package) for alias in node.names if _exists(base, package))
+            yield from (_origin(base, alias.name, package) for alias in node.names if _exists(base, package))
+    yield from _used(tree, whole, package)
+
+
+def _used(tree: ast.AST, whole: Mapping[str, str], package: Path) -> Iterator[str]:
+    """What is used of modules imported as a whole: the origins of their attributes, or all of them."""
+    seen = set()
+    for node in ast.walk(tree):  # a node before the ones inside it
+        if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id in whole:
+            seen.add(node.value)
+            yield _origin(whole[node.value.id], node.attr, package)
+        elif isinstance(node, ast.Name) and node.id in whole and node not in seen:
+            yield whole[node.id]
+    yield from (name for bound, name in whole.items() if "." in bound)
+
+
+def _origin(base: str, name: str, package: Path) -> str:
+    """The module that defines `name` of the module `base`."""
+    if _exists(f"{base}.{name}", package):
+        return f"{base}.{name}"
+    file = _file(base, package)
+    if file.name == "__init__.py":
+        for node in ast.walk(_parse(file)):
+            if isinstance(node, ast.ImportFrom):
+                source = _absolute(node, package, base)
+                for alias in node.names:
+                    if (alias.asname or alias.name) == name and _exists(source, package):
+                        return _origin(source, alias.name, package)
+    return base
 
 
 def canonical(node: object) -> str:
@@ -75,10 +105,6 @@ def _file(name: str, package: Path) -> Path:
     if not _exists(name, package):
         raise StudyError(f"There is no module {name!r} in the package {package.name}.")
     return next(file for file in _candidates(name, package) if file.is_file())
-
-
-def _submodule(base: str, name: str, package: Path) -> str:
-    return f"{base}.{name}" if _exists(f"{base}.{name}", package) else base
 
 
 def _absolute(node: ast.ImportFrom, package: Path, module: str) -> str:

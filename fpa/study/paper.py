@@ -9,12 +9,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import optax
 from jaxtyping import Array, Float, PRNGKeyArray
 
-import fpa
 from fpa.accelerators import (
     GRU,
     LSTM,
@@ -130,10 +128,10 @@ def optimizer(choice: Mapping[str, Any], updates: int) -> optax.GradientTransfor
     return optax.chain(optax.clip_by_global_norm(choice["max gradient"]), adam)
 
 
-def recurrent(calibration: Calibration, choice: Mapping[str, Any], num_u: int, key: PRNGKeyArray) -> Recurrent:
+def recurrent(calibration: Calibration, choice: Mapping[str, Any], on_u: Array, key: PRNGKeyArray) -> Recurrent:
     """Section 4: encoder, cell and decoder, and an initializer of iterate and hidden state where chosen.
 
-    `num_u` is n + m: x and y are predicted, s belongs to v.
+    `on_u` is 1 on what is predicted: x and y, for s belongs to v.
     """
     keys = jax.random.split(key, 5)
     size = calibration.unit.size
@@ -161,7 +159,6 @@ def recurrent(calibration: Calibration, choice: Mapping[str, Any], num_u: int, k
         ),
     )
     start = Initializer(initial(keys[4], size), calibration.solutions, calibration.tau)
-    on_u = (jnp.arange(size) < num_u).astype(jnp.float32)
     return Recurrent(start if choice["initial iterate"] else None, network, on_u * calibration.unit, calibration.tau)
 
 
@@ -209,8 +206,3 @@ def flat(normalizer: FeatureNormalizer, only_iterates: bool = False) -> Normaliz
         return as_vector(Features(*(getattr(part, field) for part in parts)))
 
     return Normalizer(vector("mean"), vector("scale"))
-
-
-def num_u(distribution: fpa.AbstractDistribution) -> int:
-    """n + m."""
-    return distribution.canonical.c.base.shape[0] + distribution.canonical.b.base.shape[0]

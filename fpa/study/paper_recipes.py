@@ -10,7 +10,7 @@ import jax
 import fpa
 from fpa.accelerators import collapse
 from fpa.study import paper
-from fpa.study.families import Family, summary
+from fpa.study.families import Family, on_u, summary
 from fpa.training import AbstractObjective, TruncatedWindows, Validation, calibrate, fit, stack
 
 _ADAM = {"learning rate": 1e-3, "beta_1": 0.9, "beta_2": 0.999}
@@ -78,7 +78,7 @@ def train_recurrent(
     choice = {**RECURRENT, **dict(recipe.changes)}
     seen = _calibrate(family, distribution, recipe, seed, history=1)
     keys = jax.random.split(jax.random.key(seed), recipe.seeds)
-    models = [paper.recurrent(seen, choice, paper.num_u(distribution), key) for key in keys]
+    models = [paper.recurrent(seen, choice, on_u(distribution), key) for key in keys]
     return _fit(models, distribution, paper.unrolled(choice.get("iterations", 50)), choice, recipe, seed, checkpoint)
 
 

@@ -11,13 +11,12 @@ from typing import Any
 
 import equinox as eqx
 import jax
-import jax.numpy as jnp
 import optax
 
 import fpa
 from fpa.accelerators import Initializer, Recurrent, SiteNetwork, SiteRecurrent, SiteTrunk
 from fpa.layouts import Layout
-from fpa.study.families import Family, summary
+from fpa.study.families import Family, on_u, summary
 from fpa.training import Calibration, Unrolled, calibrate, draw_pool, fit, stack
 
 
@@ -47,40 +46,44 @@ class Recipe:
 def train(
     family: Family, distribution: fpa.AbstractDistribution, recipe: Recipe, seed: int, checkpoint: Path
 ) -> tuple[fpa.Solver, dict[str, Any]]:
-    """An ensemble of `recipe.seeds` trained models, their weights rounded to half precision, and what training was."""
-    keys = jax.random.split(fpa.role_key(seed, "train"), 4)
+    """An ensemble of `recipe.seeds` trained models, their weights rounded to half precision, and what training was.
+
+    Models are trained one after the other within each phase: on two cores their small matrix products together take
+    longer than one by one. A finished or interrupted piece leaves its own checkpoint beside `checkpoint`, from which
+    the same call goes on.
+    """
+    keys = jax.random.split(fpa.role_key(seed, "train"), 3)
     calibration = calibrate(
         fpa.SCS(), distribution, keys[0], family.reference, history=1, num_instances=recipe.calibration
     )
     layout = family.layout(distribution)
-    models = stack(
-        [_fresh(family, distribution, layout, calibration, recipe, member) for member in range(recipe.seeds)]
-    )
-    regression = family.regression(distribution)
+    models = [_fresh(family, distribution, layout, calibration, recipe, member) for member in range(recipe.seeds)]
+    regression, histories = family.regression(distribution), []
     pool = draw_pool(distribution, regression, keys[1], recipe.pool)
-    phases: list[tuple[Any, int, float, Any, Any]] = [
-        (regression, recipe.first_updates, recipe.first_rate, pool, _first)
-    ]
-    for horizon, updates, rate in zip(recipe.horizons, recipe.updates, recipe.rates, strict=True):
-        phases.append((Unrolled(horizon, pooled=True), updates, rate, None, None))
-    solver, histories = fpa.Solver(fpa.SCS(), models), []
-    for phase, (objective, updates, rate, drawn, trainable) in enumerate(phases):
-        solver, history = fit(
-            solver,
-            distribution,
-            objective,
-            jax.random.fold_in(keys[2], phase),
-            num_updates=updates,
-            batch_size=recipe.batch,
-            optimizer=recipe.optimizer(rate, updates),
-            trainable=trainable,
-            pool=drawn,
-            checkpoint=checkpoint.with_suffix(f".{phase}.checkpoint"),
-            checkpoint_every=100,
-            description=f"train through {recipe.horizons[phase - 1]} iterations" if phase else "train the initializer",
-        )
-        histories.append(history)
-    return fpa.halved(solver), summary(histories)
+    phases = [(0, recipe.first_updates, recipe.first_rate)]
+    phases += list(zip(recipe.horizons, recipe.updates, recipe.rates, strict=True))
+    for phase, (horizon, updates, rate) in enumerate(phases):
+        options = {
+            "num_updates": updates,
+            "batch_size": recipe.batch,
+            "optimizer": recipe.optimizer(rate, updates),
+            "trainable": None if horizon else _first,
+            "pool": None if horizon else pool,
+            "checkpoint_every": 100,
+            "description": f"train through {horizon} iterations" if horizon else "train the initializer",
+        }
+        for i in range(recipe.seeds):
+            trained, history = fit(
+                fpa.Solver(fpa.SCS(), stack([models[i]])),
+                distribution,
+                Unrolled(horizon, pooled=True) if horizon else regression,
+                jax.random.fold_in(jax.random.fold_in(keys[2], phase), i),
+                checkpoint=checkpoint.with_suffix(f".{phase}.{i}.checkpoint"),
+                **options,
+            )
+            models[i] = fpa.member(trained.accelerator, 0)
+            histories.append(history)
+    return fpa.halved(fpa.Solver(fpa.SCS(), stack(models))), summary(histories)
 
 
 def _fresh(
@@ -97,13 +100,7 @@ def _fresh(
     network = SiteNetwork(SiteTrunk(first, layout, calibration.first, family.ordered, *sizes))
     initializer = Initializer(network, calibration.solutions, calibration.tau)
     recurrent = SiteRecurrent(later, layout, calibration.later, family.ordered, *sizes)
-    return Recurrent(initializer, recurrent, _on_u(distribution), calibration.tau)
-
-
-def _on_u(distribution: fpa.AbstractDistribution) -> jax.Array:
-    """1 on x and y, and 0 on s, which belongs to v."""
-    n, m = distribution.canonical.c.base.shape[0], distribution.canonical.b.base.shape[0]
-    return jnp.concatenate([jnp.ones(n + m, jnp.float32), jnp.zeros(m, jnp.float32)])
+    return Recurrent(initializer, recurrent, on_u(distribution), calibration.tau)
 
 
 def _first(ensemble: fpa.Solver) -> Any:

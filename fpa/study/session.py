@@ -61,6 +61,9 @@ class Run:
 
     def picture(self, figure: Figure, suffix: str = "") -> None:
         """Write `<run><suffix>.png` and `.pdf` of a figure whose data are a table."""
+        if (layout := figure.get_layout_engine()) is not None:
+            layout.execute(figure)
+            figure.set_layout_engine("none")  # arranged once, for both files and for the notebook
         for options in (_PNG, _PDF):
             with atomic(self.output / f"{self.name}{suffix}.{options['format']}") as temporary:
                 figure.savefig(temporary, **options)

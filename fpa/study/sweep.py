@@ -10,7 +10,7 @@ import pandas as pd
 
 import fpa
 from fpa.study import paper
-from fpa.study.families import Family
+from fpa.study.families import Family, on_u
 from fpa.training import Validation, calibrate, fit, stack
 
 
@@ -46,7 +46,7 @@ class Search:
 
     def _recurrent(self, family, distribution, choice, key):
         seen = self._calibrate(family, distribution, history=1)
-        return paper.recurrent(seen, choice, paper.num_u(distribution), key), paper.unrolled(self.num_steps)
+        return paper.recurrent(seen, choice, on_u(distribution), key), paper.unrolled(self.num_steps)
 
     def _intermittent(self, family, distribution, choice, key):
         access = tuple(a for a in choice["access"] if a < self.num_steps)

@@ -120,6 +120,7 @@ def _nothing(op, z, fz, point):
     return jnp.zeros(())
 
 
+@jax.jit
 def _normalizer(values: Float[Array, "instances *shape"]) -> Normalizer:
     mean, scale = values.mean(axis=0), values.std(axis=0)
     scale = jnp.where(scale > 1e-6 * (1 + jnp.abs(mean)), scale, 0)

@@ -1,5 +1,6 @@
 """Several models as one: their floating-point arrays are stacked along a leading axis, everything else is shared."""
 
+import functools
 from collections.abc import Sequence
 from typing import Any
 
@@ -14,12 +15,13 @@ def stack(models: Sequence[Any]) -> Any:
         raise ValueError("stack: there has to be at least one model.")
     floats = [eqx.filter(model, eqx.is_inexact_array) for model in models]
     rest = eqx.filter(models[0], eqx.is_inexact_array, inverse=True)
-    return eqx.combine(jax.tree.map(lambda *leaves: jnp.stack(leaves), *floats), rest)
+    return eqx.combine(_stack(floats), rest)
 
 
 def member(ensemble: Any, index: int) -> Any:
     """One model of an ensemble."""
-    return jax.tree.map(lambda leaf: leaf[index] if eqx.is_inexact_array(leaf) else leaf, ensemble)
+    floats, rest = eqx.partition(ensemble, eqx.is_inexact_array)
+    return eqx.combine(_pick(floats, index), rest)
 
 
 def num_models(ensemble: Any) -> int:
@@ -33,3 +35,13 @@ def num_models(ensemble: Any) -> int:
 def axes(ensemble: Any) -> Any:
     """For `eqx.filter_vmap`: the leading axis of every floating-point array, nothing else."""
     return jax.tree.map(lambda leaf: 0 if eqx.is_inexact_array(leaf) else None, ensemble)
+
+
+@jax.jit
+def _stack(trees: list[Any]) -> Any:
+    return jax.tree.map(lambda *leaves: jnp.stack(leaves), *trees)
+
+
+@functools.partial(jax.jit, static_argnums=1)
+def _pick(tree: Any, index: int) -> Any:
+    return jax.tree.map(lambda leaf: leaf[index], tree)

@@ -148,7 +148,7 @@ class _Loop:
         self.key, self.batch_size, self.pool, self.dtype = key, batch_size, pool, dtype
 
     def initial_state(self):
-        return jax.vmap(self.optimizer.init)(self.trained)
+        return jax.jit(jax.vmap(self.optimizer.init))(self.trained)
 
     def update(self, run: _Run, update: int) -> np.ndarray:
         """One update of `run` in place; returns each model's loss."""
