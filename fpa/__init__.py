@@ -21,6 +21,8 @@ from fpa.cones import Product as Product
 from fpa.cones import SecondOrder as SecondOrder
 from fpa.cones import Zero as Zero
 from fpa.distributions import AbstractDistribution as AbstractDistribution
+from fpa.distributions import DynamicLasso as DynamicLasso
+from fpa.distributions import FixedLasso as FixedLasso
 from fpa.distributions import Lasso as Lasso
 from fpa.distributions import RobustKalman as RobustKalman
 from fpa.distributions import role_key as role_key

@@ -17,7 +17,7 @@ import scs
 
 from fpa.accelerators import AbstractAccelerator, AndersonAcceleration, Picard, Safeguarded, Switch
 from fpa.cones import AbstractCone, NonNegative, PositiveSemidefinite, Product, SecondOrder, Zero
-from fpa.distributions import AbstractDistribution, Lasso, RobustKalman
+from fpa.distributions import AbstractDistribution, DynamicLasso, FixedLasso, Lasso, RobustKalman
 from fpa.maps import SCS, AbstractSplitting
 from fpa.programs import ConeProgram, Point
 
@@ -75,6 +75,8 @@ ACCELERATORS: dict[str, AbstractAccelerator] = {
 DISTRIBUTIONS: dict[str, AbstractDistribution] = {
     "lasso": Lasso(p=6, q=9),
     "kalman": RobustKalman(num_steps=6),
+    "fixed-source": FixedLasso.draw(Lasso(p=5, q=7), jax.random.key(1), "F"),
+    "dynamic-lasso": DynamicLasso(jax.random.normal(jax.random.key(2), (5, 3)), steps=3, density=0.4),
 }
 
 

@@ -4,5 +4,7 @@ from fpa.distributions.base import AbstractDistribution as AbstractDistribution
 from fpa.distributions.base import role_key as role_key
 from fpa.distributions.base import sample_batch as sample_batch
 from fpa.distributions.base import stream as stream
+from fpa.distributions.dynamic_lasso import DynamicLasso as DynamicLasso
+from fpa.distributions.fixed_lasso import FixedLasso as FixedLasso
 from fpa.distributions.kalman import RobustKalman as RobustKalman
 from fpa.distributions.lasso import Lasso as Lasso

@@ -61,16 +61,3 @@ def _written(dims: list[int]) -> str:
     counts = Counter(dims)
     parts = [f"[{', '.join(str(dim) for dim in dims if counts[dim] == 1)}]"]
     return " + ".join(parts + [f"[{dim}] x {count}" for dim, count in counts.items() if count > 1])
-
-
-def dynamic_lasso_problem(p: int, q: int, steps: int, delta: float, beta: float) -> cp.Problem:
-    """minimise ||H z - g||_2^2 + lam ||z||_1 + ||v||_2 over `steps` states, z_{i+1} = z_i + delta + beta v_i."""
-    F, g = cp.Parameter((q, p), name="F"), cp.Parameter(q * steps, name="g")
-    lam = cp.Parameter(nonneg=True, name="lam")
-    z, v = cp.Variable(p * steps, name="z"), cp.Variable(p * (steps - 1), name="v")
-    fit = cp.norm2(cp.hstack([F @ z[p * i : p * (i + 1)] for i in range(steps)]) - g) ** 2
-    constraints: list[cp.Constraint] = [
-        z[p * (i + 1) : p * (i + 2)] == z[p * i : p * (i + 1)] + delta + beta * v[p * i : p * (i + 1)]
-        for i in range(steps - 1)
-    ]
-    return cp.Problem(cp.Minimize(fit + lam * cp.norm1(z) + cp.norm2(v)), constraints)
