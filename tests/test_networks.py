@@ -20,7 +20,7 @@ from models import (
 )
 
 from fpa.accelerators import MLP, Linear, SiteNetwork, SiteTrunk, collapse
-from fpa.accelerators.features import first_features, step_features
+from fpa.accelerators.features import FeatureNormalizer, Normalizer, first_features, step_features
 from fpa.distributions import Lasso, RobustKalman
 from fpa.layouts import Layout, flat_layout, site_layout
 
@@ -105,6 +105,21 @@ def _lasso_network(op, layout, seed=0):
     random = lambda head: Linear(jax.random.key(1), head.factors[0].shape[0], head.bias.shape[0])  # noqa: E731
     heads = lambda n: [group.head for group in n.trunk.groups]  # noqa: E731
     return eqx.tree_at(heads, network, [random(head) for head in heads(network)])
+
+
+def test_a_constant_channel_of_a_group_has_no_spread():
+    """So its input is 0 whatever rounding does to its mean; a channel whose mean varies over sites has that spread."""
+    layout = kalman_layout(50)
+    means = jnp.asarray(layout.scatter([jnp.broadcast_to(jnp.linspace(-1, 1, 47), (50, 47)), jnp.zeros((1, 9))]))
+    steps = jnp.asarray(layout.scatter([jnp.broadcast_to(jnp.arange(50.0)[:, None], (50, 47)), jnp.zeros((1, 9))]))
+    none = jnp.zeros((2, layout.size), jnp.float32)
+    vectors = Normalizer(jnp.stack([means, steps]).astype(jnp.float32), none)
+    scalars = Normalizer(jnp.zeros(0, jnp.float32), jnp.zeros(0, jnp.float32))
+    normalizer = FeatureNormalizer(vectors, scalars, scalars)
+    group = SiteTrunk(jax.random.key(0), layout, normalizer, (True, False), 8, 8, 1, 2).groups[0]
+    spread = group.normalizer.scale.reshape(2, 47)
+    np.testing.assert_array_equal(spread[0], 0)
+    np.testing.assert_allclose(spread[1], np.arange(50).std(), rtol=1e-6)
 
 
 def test_unordered_sites_may_be_permuted():

@@ -175,7 +175,7 @@ def _block(key: PRNGKeyArray, sites: int, sizes: _Sizes) -> Block:
 def _shared(mean: Float[Array, "sites features"], scale: Float[Array, "sites features"]) -> Normalizer:
     """The mean and spread of a channel over all sites."""
     center = mean.mean(axis=0)
-    spread = jnp.sqrt(jnp.maximum((scale**2 + mean**2).mean(axis=0) - center**2, 0))
+    spread = jnp.sqrt((scale**2 + (mean - center) ** 2).mean(axis=0))
     return Normalizer(center, jnp.where(spread > 1e-5 * (1 + jnp.abs(center)), spread, 0))
 
 

@@ -1,16 +1,13 @@
 """Lasso families in which less is random: source matrix, solution or noise is the same for all instances."""
 
 import equinox as eqx
-import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from fpa.canonicalize import Canonical, canonicalize
 from fpa.distributions.base import AbstractDistribution
-from fpa.distributions.lasso import Lasso, lasso_problem
-
-Parts = tuple[Float[Array, "q p"], Float[Array, " p"], Float[Array, " q"]]
+from fpa.distributions.lasso import Lasso, lasso_problem, parts_of_lasso
 
 
 class FixedLasso(AbstractDistribution):
@@ -60,14 +57,6 @@ class FixedLasso(AbstractDistribution):
         g = F @ z + self.noise * w
         varying = {"g": g, "mu": 0.1 * jnp.max(jnp.abs(F.T @ g))}
         return varying if self.F is not None else {"F": F} | varying
-
-
-def parts_of_lasso(key: PRNGKeyArray, p: int, q: int, density: float) -> Parts:
-    """F, the truth z and the noise w (standard normal) of an instance of `Lasso`, as it draws them from `key`."""
-    key_F, key_z, key_zeros, key_w = jax.random.split(key, 4)
-    zeros = jax.random.permutation(key_zeros, p) < int((1 - density) * p)
-    z = jnp.where(zeros, 0, jax.random.normal(key_z, (p,)))
-    return jax.random.normal(key_F, (q, p)), z, jax.random.normal(key_w, (q,))
 
 
 def _with_source(F: np.ndarray) -> Canonical:

@@ -3,9 +3,12 @@
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+from jaxtyping import Array, Float, PRNGKeyArray
 
 from fpa.canonicalize import Canonical, canonicalize
 from fpa.distributions.base import AbstractDistribution
+
+Parts = tuple[Float[Array, "q p"], Float[Array, " p"], Float[Array, " q"]]
 
 
 def lasso_problem(p: int, q: int):
@@ -41,9 +44,14 @@ class Lasso(AbstractDistribution):
         self.canonical = canonicalize(lasso_problem(p, q))
 
     def sample(self, key):
-        key_F, key_z, key_zeros, key_w = jax.random.split(key, 4)
-        F = jax.random.normal(key_F, (self.q, self.p))
-        zeros = jax.random.permutation(key_zeros, self.p) < int((1 - self.density) * self.p)
-        z = jnp.where(zeros, 0, jax.random.normal(key_z, (self.p,)))
-        g = F @ z + self.noise * jax.random.normal(key_w, (self.q,))
+        F, z, w = parts_of_lasso(key, self.p, self.q, self.density)
+        g = F @ z + self.noise * w
         return {"F": F, "g": g, "mu": 0.1 * jnp.max(jnp.abs(F.T @ g))}
+
+
+def parts_of_lasso(key: PRNGKeyArray, p: int, q: int, density: float) -> Parts:
+    """The source F, the truth z and the noise w (standard normal) of an instance."""
+    key_F, key_z, key_zeros, key_w = jax.random.split(key, 4)
+    zeros = jax.random.permutation(key_zeros, p) < int((1 - density) * p)
+    z = jnp.where(zeros, 0, jax.random.normal(key_z, (p,)))
+    return jax.random.normal(key_F, (q, p)), z, jax.random.normal(key_w, (q,))

@@ -12,13 +12,13 @@ from typing import Any
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-import optax
 
 import fpa
 from fpa.accelerators import Correction, Initializer, Intermittent, SiteNetwork, SiteTrunk
 from fpa.accelerators.features import FeatureNormalizer
 from fpa.layouts import Layout
 from fpa.study.families import Family, summary
+from fpa.study.schedules import adam
 from fpa.training import Calibration, LastAccess, advance, calibrate, calibrate_access, draw_pool, fit, stack
 
 
@@ -37,11 +37,6 @@ class Recipe:
     width: int
     hidden: int
     depth: int
-
-    def optimizer(self, updates: int) -> optax.GradientTransformation:
-        """Adam with warm-up and cosine decay, and gradients clipped to length 1."""
-        schedule = optax.warmup_cosine_decay_schedule(0.0, self.rate, max(updates // 10, 1), updates)
-        return optax.chain(optax.clip_by_global_norm(1.0), optax.adam(schedule, b2=0.99))
 
 
 def train(
@@ -65,7 +60,7 @@ def train(
         options = {
             "num_updates": updates,
             "batch_size": recipe.batch,
-            "optimizer": recipe.optimizer(updates),
+            "optimizer": adam(recipe.rate, updates),
             "trainable": _newest,
             "checkpoint_every": 200,
             "description": f"train the access at {access}" if access else "train the initializer",

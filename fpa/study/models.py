@@ -23,18 +23,20 @@ def trained(
     train: Callable[[Path], tuple[fpa.Solver, dict[str, Any]]],
     config: Mapping[str, Any],
     code: str,
+    part: str = "",
 ) -> tuple[list[fpa.Solver], dict[str, Any]]:
     """The models of an ensemble, and the record of their training.
 
     `train(checkpoint)` trains from nothing, or goes on from the checkpoint where it was interrupted; `config` is
-    everything that determines the result besides the code, which is in the module `code`.
+    everything that determines the result besides the code, which is in the module `code`. A run that trains several
+    ensembles tells them apart by `part`, a suffix of the file's name.
     """
 
     def make(path: Path, key: str, checkpoint: Path) -> None:
         ensemble, history = train(checkpoint)
         fpa.save(path, ensemble, distribution, {"key": key, **history})
 
-    path = _published(here, ".npz", config, code, make, lambda path: fpa.read_header(path)["note"]["key"])
+    path = _published(f"{part}.npz", here, config, code, make, lambda path: fpa.read_header(path)["note"]["key"])
     ensemble, history = fpa.load(path), fpa.read_header(path)["note"]
     return [fpa.member(ensemble, index) for index in range(fpa.num_models(ensemble.accelerator))], history
 
@@ -45,33 +47,34 @@ def recorded(here: Run, compute: Callable[[], Any], config: Mapping[str, Any], c
     def make(path: Path, key: str, checkpoint: Path) -> None:
         write_text(path, json.dumps({"key": key, "result": compute()}))
 
-    path = _published(here, ".json", config, code, make, lambda path: json.loads(path.read_text())["key"])
+    path = _published(".json", here, config, code, make, lambda path: json.loads(path.read_text())["key"])
     return json.loads(path.read_text())["result"]
 
 
 def _published(
+    ending: str,
     here: Run,
-    suffix: str,
     config: Mapping[str, Any],
     code: str,
     make: Callable[[Path, str, Path], None],
     key_of: Callable[[Path], str],
 ) -> Path:
-    """The run's published file, from the store, from the committed ones, or made."""
-    key = store.make_key(f"models/{here.name}", config, [code])
-    kept = find_root() / ".store" / "results" / "models" / here.name / f"{key}{suffix}"
-    committed = here.published / "models" / f"{here.name}{suffix}"
+    """The run's published file, from the store, from the committed ones, or made; its name has that `ending`."""
+    file = Path(f"{here.name}{ending}")
+    key = store.make_key(f"models/{file.stem}", config, [code])
+    kept = find_root() / ".store" / "results" / "models" / file.stem / f"{key}{file.suffix}"
+    committed = here.published / "models" / file
     held = store.keeps_old_results() and committed.is_file() and key_of(committed) == key
     source = kept if store.is_recent(kept) else committed if held else None
     hit = source is not None
-    store.record({"name": f"models/{here.name}", "key": key, "hit": hit}, f"model: {'loaded' if hit else 'training'}")
+    store.record({"name": f"models/{file.stem}", "key": key, "hit": hit}, f"model: {'loaded' if hit else 'training'}")
     if source is None:
         source = kept
         with atomic(kept) as temporary:
             make(temporary, key, kept.with_suffix(".checkpoint"))
-        for file in kept.parent.glob(f"{kept.stem}*.checkpoint"):
-            file.unlink()
-    target = here.output / "models" / f"{here.name}{suffix}"
+        for leftover in kept.parent.glob(f"{kept.stem}*.checkpoint"):
+            leftover.unlink()
+    target = here.output / "models" / file
     if source.resolve() != target.resolve():
         with atomic(target) as temporary:
             shutil.copyfile(source, temporary)

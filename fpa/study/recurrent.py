@@ -11,12 +11,12 @@ from typing import Any
 
 import equinox as eqx
 import jax
-import optax
 
 import fpa
 from fpa.accelerators import Initializer, Recurrent, SiteNetwork, SiteRecurrent, SiteTrunk
 from fpa.layouts import Layout
 from fpa.study.families import Family, on_u, summary
+from fpa.study.schedules import adam
 from fpa.training import Calibration, Unrolled, calibrate, draw_pool, fit, stack
 
 
@@ -36,11 +36,6 @@ class Recipe:
     width: int
     hidden: int
     depth: int
-
-    def optimizer(self, rate: float, updates: int) -> optax.GradientTransformation:
-        """Adam with warm-up and cosine decay, and gradients clipped to length 1."""
-        schedule = optax.warmup_cosine_decay_schedule(0.0, rate, max(updates // 10, 1), updates)
-        return optax.chain(optax.clip_by_global_norm(1.0), optax.adam(schedule, b2=0.99))
 
 
 def train(
@@ -66,7 +61,7 @@ def train(
         options = {
             "num_updates": updates,
             "batch_size": recipe.batch,
-            "optimizer": recipe.optimizer(rate, updates),
+            "optimizer": adam(rate, updates),
             "trainable": None if horizon else _first,
             "pool": None if horizon else pool,
             "checkpoint_every": 100,

@@ -18,7 +18,8 @@ class Validation:
     """Scores an ensemble every `every` updates, on instances drawn with `key` (of the role "validation").
 
     The score is the mean, over instances and iterations 1 to `num_steps`, of the logarithm of the fixed-point residual
-    at tau = 1: the area under the convergence curve on a logarithmic axis. Infinite where anything is not finite.
+    at tau = 1: the area under the convergence curve on a logarithmic axis. Where an iterate stands for no point the
+    residual counts as 1, the size of an equilibrated solution. Infinite where anything is not finite.
     """
 
     key: PRNGKeyArray
@@ -38,11 +39,15 @@ def _score(ensemble, distribution, parameters, num_steps):
     def instance(solver, parameters):
         op = solver.splitting.bind(distribution.program(parameters))
         z, state = solver.accelerator.init(op)
-        record = lambda op, z, fz, point: op.residual_normalized(z, fz)  # noqa: E731
-        return jnp.mean(jnp.log(solver.run(op, z, state, 0, num_steps, record)[2] + 1e-12))
+        return jnp.mean(jnp.log(solver.run(op, z, state, 0, num_steps, _residual)[2] + 1e-12))
 
     def one(solver):
         scores = jax.vmap(lambda p: instance(solver, p))(parameters)
         return jnp.where(jnp.all(jnp.isfinite(scores)), jnp.mean(scores), jnp.inf)
 
     return eqx.filter_vmap(one, in_axes=(axes(ensemble),))(ensemble)
+
+
+def _residual(op, z, fz, point):
+    valid = op.scale(z)[1] & op.scale(fz)[1]
+    return jnp.where(valid, op.residual_normalized(z, fz), 1)

@@ -1,0 +1,12 @@
+"""The optimiser of the study's own recipes."""
+
+import functools
+
+import optax
+
+
+@functools.cache
+def adam(rate: float, updates: int) -> optax.GradientTransformation:
+    """Adam with warm-up and cosine decay, and gradients clipped to length 1; one object, and so one compilation."""
+    schedule = optax.warmup_cosine_decay_schedule(0.0, rate, max(updates // 10, 1), updates)
+    return optax.chain(optax.clip_by_global_norm(1.0), optax.adam(schedule, b2=0.99))
