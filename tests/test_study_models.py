@@ -9,7 +9,7 @@ import pytest
 from models import LASSO, bound, intermittent
 
 import fpa
-from fpa.study import cost, learned, models, overparametrisation, plotting
+from fpa.study import baselines, cost, learned, models, overparametrisation, plotting
 from fpa.study.session import Run
 
 
@@ -23,7 +23,7 @@ def clone(tmp_path, monkeypatch):
 
 def _run(clone: Path) -> Run:
     published = clone / "figures" / "laptop"
-    return Run("03_demo", "laptop", {}, (), published, clone / "staging")
+    return Run("03_demo", "laptop", {}, (), (), published, clone / "staging")
 
 
 def _train(calls: list, seeds=(0, 1)):
@@ -56,7 +56,7 @@ def test_a_record_of_training_is_kept_by_the_same_rules(clone):
     calls: list = []
     compute = lambda: calls.append(1) or {"losses": [1.5, 0.25]}  # noqa: E731
     for config in ({"updates": 3}, {"updates": 3}, {"updates": 4}):
-        assert models.recorded(_run(clone), compute, config, "fpa.persistence") == {"losses": [1.5, 0.25]}
+        assert models.recorded(_run(clone), compute, config, ["fpa.persistence"]) == {"losses": [1.5, 0.25]}
     assert len(calls) == 2 and (clone / "staging" / "models" / "03_demo.json").is_file()
 
 
@@ -114,3 +114,20 @@ def test_the_share_of_updates_is_where_the_plain_score_is_reached():
     worse = scores.assign(score=scores["score"] + 10 * (scores["factors"] == 2))
     assert overparametrisation.share_of_updates(worse) == float("inf")
     assert list(scores.columns) == ["factors", "updates", "score", "lowest", "highest"]
+
+
+def test_baselines_are_tuned_and_traced_once_for_all_runs(clone, monkeypatch):
+    (splitting,) = baselines.tuned(_run(clone), [LASSO], 0, 2, 1)
+    kept = clone / "staging" / "models" / "03_demo_tuned.json"
+    assert kept.is_file()
+    solvers = {"SCS": fpa.Solver(), "SCS tuned": fpa.Solver(splitting)}
+    first = baselines.curves(LASSO, solvers, 0, 3, 4)
+    monkeypatch.setattr(fpa, "tune", None)
+    monkeypatch.setattr(fpa, "evaluate", None)
+    assert baselines.tuned(_run(clone), [LASSO], 0, 2, 1) == [splitting]
+    again = baselines.curves(LASSO, solvers, 0, 3, 4)
+    for name, curves in first.items():
+        assert curves.values["primal"].shape == (1, 3, 4)
+        assert all(np.array_equal(curves.values[metric], again[name].values[metric]) for metric in curves.values)
+        assert np.array_equal(curves.valid, again[name].valid)
+    assert not np.array_equal(first["SCS"].values["primal"], first["SCS tuned"].values["primal"])

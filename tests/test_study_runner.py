@@ -144,6 +144,15 @@ def test_runs_that_do_not_need_each_other_are_executed_at_once(clone, capsys):
     assert "'0' is not a positive whole number" in capsys.readouterr().err
 
 
+def test_a_run_waits_for_models_that_are_being_made_and_for_no_others(clone):
+    add(clone, "first", WRITE)
+    add(clone, "second", WRITE, loads=["first"])
+    first, second = state.load(clone, "smoke").specs.values()
+    assert runner._ready([first, second], {}, 2) == [first]
+    assert runner._ready([second], {None: first}, 2) == []
+    assert runner._ready([second], {}, 2) == [second]
+
+
 @pytest.mark.parametrize(
     ("edits", "arguments", "sentence"),
     [
@@ -182,8 +191,9 @@ def test_a_notebook_needs_one_cell_of_literals(clone):
 
 
 def test_the_key_of_a_run_covers_what_its_products_follow_from(clone):
+    add(clone, "zero", WRITE)
     add(clone, "first", WRITE)
-    add(clone, "second", "from fpa import study", needs=["first"])
+    add(clone, "second", "from fpa import study", needs=["first"], loads=["zero"])
 
     def key():
         study = state.load(clone, "laptop")
@@ -197,6 +207,7 @@ def test_the_key_of_a_run_covers_what_its_products_follow_from(clone):
     keys = [key()]
     change(clone / "requirements.lock", "jax==1")
     change(clone / "figures" / "laptop" / "tables" / "first.csv", "seed")
+    change(clone / "figures" / "laptop" / "models" / "zero.npz", "weights")
     book, listed = clone / "notebooks" / "second.ipynb", clone / "notebooks" / "runs.yaml"
     change(book, book.read_text().replace("# Title", "# Another title"))
     change(book, book.read_text().replace("import study", "import cones"))

@@ -20,11 +20,12 @@ def test_a_run_needs_what_it_reads(clone, monkeypatch):
 
 def test_a_run_uses_the_models_of_its_profile_or_the_committed_ones(clone):
     add(clone, "first", WRITE)
-    add(clone, "second", WRITE, needs=["first"])
+    add(clone, "second", WRITE, loads=["first"])
+    assert [spec.name for spec in runs.select(runs.load(clone), ["second"])] == ["second"]
     run = session.begin("second", "smoke")
     with pytest.raises(StudyError, match="which the run first has not made yet"):
         run.model("first")
-    with pytest.raises(StudyError, match="reads the models of third, which is not among its needs"):
+    with pytest.raises(StudyError, match="reads the models of third, which is not among its loads"):
         run.model("third")
     for profile in ("laptop", "smoke"):
         path = clone / "figures" / profile / "models" / "first.npz"

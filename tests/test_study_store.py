@@ -5,8 +5,10 @@ import os
 import time
 
 import jax
+import jax.numpy as jnp
 import pytest
 
+from fpa.distributions import FixedLasso
 from fpa.study import fingerprint, store
 from fpa.study.errors import StudyError
 from fpa.study.files import atomic, find_root
@@ -53,6 +55,12 @@ def edit(file, old, new):
     text = file.read_text()
     assert old in text
     file.write_text(text.replace(old, new))
+
+
+def test_modules_of_equal_shape_and_other_numbers_are_told_apart():
+    first, second, nearly = (FixedLasso(2, 3, F=jnp.full((3, 2), value)) for value in (1.0, 2.0, 1 + 1e-12))
+    assert repr(first) == repr(second)
+    assert store.identify(first) == store.identify(nearly) != store.identify(second)
 
 
 def test_the_code_of_a_module_is_what_it_imports(package):

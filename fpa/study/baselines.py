@@ -1,24 +1,35 @@
 """The methods that everything learned is compared with."""
 
+import functools
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
 import numpy as np
 
 import fpa
+from fpa.evaluation import METRICS
+from fpa.study import models
 from fpa.study.plotting import comparable
-from fpa.study.store import cached
+from fpa.study.session import Run
+from fpa.study.store import Format, cached, identify
 from fpa.tuning import CANDIDATES
 
 
-def tuned(name: str, distribution: fpa.AbstractDistribution, seed: int, num_instances: int, sweeps: int) -> fpa.SCS:
-    """`fpa.tune` for the family `name`, from the store where it is there."""
-    config = {"distribution": repr(distribution), "seed": seed, "num_instances": num_instances, "sweeps": sweeps}
+def tuned(
+    here: Run, distributions: Sequence[fpa.AbstractDistribution], seed: int, num_instances: int, sweeps: int
+) -> list[fpa.SCS]:
+    """`fpa.tune` for each family; found scalars are kept and committed like a trained model."""
+    kinds = [identify(distribution) for distribution in distributions]
+    config = {"distributions": kinds, "seed": seed, "num_instances": num_instances, "sweeps": sweeps}
+    modules = {type(distribution).__module__ for distribution in distributions}
 
-    def compute() -> dict[str, float]:
+    def compute() -> list[dict[str, float]]:
         key = fpa.role_key(seed, "tune")
-        best = fpa.tune(fpa.SCS(), distribution, key, num_instances=num_instances, sweeps=sweeps)
-        return {scalar: float(getattr(best, scalar)) for scalar in CANDIDATES}
+        best = [fpa.tune(fpa.SCS(), each, key, num_instances=num_instances, sweeps=sweeps) for each in distributions]
+        return [{scalar: float(getattr(splitting, scalar)) for scalar in CANDIDATES} for splitting in best]
 
-    code = ("fpa.tuning", type(distribution).__module__)
-    return fpa.SCS(**cached(f"tuned/{name}", compute, config=config, code=[c for c in code if c.startswith("fpa")]))
+    code = ["fpa.tuning", *sorted(name for name in modules if name.startswith("fpa."))]
+    return [fpa.SCS(**scalars) for scalars in models.recorded(here, compute, config, code, "_tuned")]
 
 
 def baselines(tuned_splitting: fpa.SCS) -> dict[str, fpa.Solver]:
@@ -33,6 +44,42 @@ def baselines(tuned_splitting: fpa.SCS) -> dict[str, fpa.Solver]:
         "SCS+AA-II": fpa.Solver(fpa.SCS(), fpa.AndersonAcceleration(memory=10, kind="II")),
         "SCS tuned": fpa.Solver(tuned_splitting, fpa.Picard()),
     }
+
+
+def curves(
+    distribution: fpa.AbstractDistribution, solvers: Mapping[str, fpa.Solver], seed: int, num_instances: int, steps: int
+) -> dict[str, fpa.Curves]:
+    """Curves of solvers that are not learned, on the test instances, from the store where another run has left them."""
+    kind, module = identify(distribution), type(distribution).__module__
+    code = ["fpa.evaluation", "fpa.accelerators.anderson", *([module] if module.startswith("fpa.") else [])]
+    shared = {"distribution": kind, "seed": seed, "num_instances": num_instances, "num_steps": steps}
+
+    def evaluate(name: str) -> fpa.Curves:
+        key = fpa.role_key(seed, "test")
+        return fpa.evaluate(solvers[name], distribution, key, num_instances, steps, description=name)
+
+    return {
+        name: cached(
+            f"curves/{type(distribution).__name__}",
+            functools.partial(evaluate, name),
+            config=shared | {"solver": identify(solver)},
+            code=code,
+            format=_CURVES,
+        )
+        for name, solver in solvers.items()
+    }
+
+
+def _save(curves: fpa.Curves, path: Path) -> None:
+    np.savez(path, valid=curves.valid, values=np.stack([curves.values[metric] for metric in METRICS]))
+
+
+def _load(path: Path) -> fpa.Curves:
+    with np.load(path) as file:
+        return fpa.Curves(dict(zip(METRICS, file["values"], strict=True)), file["valid"])
+
+
+_CURVES = Format(".npz", _save, _load)
 
 
 def reading(name: str, curves: fpa.Curves, level: float) -> dict[str, object]:

@@ -19,6 +19,12 @@ def find_root(start: str | Path | None = None) -> Path:
     raise StudyError(f"{here} is not inside a clone of the repository: no folder at or above it has a pyproject.toml.")
 
 
+def find_model(folder: Path, run: str) -> Path:
+    """Where the models of a run are: in `folder`, its profile's figures, or else among the committed ones (laptop)."""
+    paths = [profile / "models" / f"{run}.npz" for profile in (folder, folder.parent / "laptop")]
+    return next((path for path in paths if path.is_file()), paths[0])
+
+
 @contextmanager
 def atomic(path: Path) -> Iterator[Path]:
     """A temporary path with the suffix of `path`, which takes its place when the block ends well and else vanishes."""

@@ -7,7 +7,7 @@ was kept before it. Either way the run publishes the file, so that it is one of 
 
 import json
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -36,18 +36,20 @@ def trained(
         ensemble, history = train(checkpoint)
         fpa.save(path, ensemble, distribution, {"key": key, **history})
 
-    path = _published(f"{part}.npz", here, config, code, make, lambda path: fpa.read_header(path)["note"]["key"])
+    path = _published(f"{part}.npz", here, config, [code], make, lambda path: fpa.read_header(path)["note"]["key"])
     ensemble, history = fpa.load(path), fpa.read_header(path)["note"]
     return [fpa.member(ensemble, index) for index in range(fpa.num_models(ensemble.accelerator))], history
 
 
-def recorded(here: Run, compute: Callable[[], Any], config: Mapping[str, Any], code: str) -> Any:
-    """What training has shown, as JSON: the result of `compute()`, by the same rules."""
+def recorded(
+    here: Run, compute: Callable[[], Any], config: Mapping[str, Any], code: Sequence[str], part: str = ""
+) -> Any:
+    """What training has shown, as JSON: the result of `compute()`, by the same rules; `code` lists its modules."""
 
     def make(path: Path, key: str, checkpoint: Path) -> None:
         write_text(path, json.dumps({"key": key, "result": compute()}))
 
-    path = _published(".json", here, config, code, make, lambda path: json.loads(path.read_text())["key"])
+    path = _published(f"{part}.json", here, config, code, make, lambda path: json.loads(path.read_text())["key"])
     return json.loads(path.read_text())["result"]
 
 
@@ -55,13 +57,13 @@ def _published(
     ending: str,
     here: Run,
     config: Mapping[str, Any],
-    code: str,
+    code: Sequence[str],
     make: Callable[[Path, str, Path], None],
     key_of: Callable[[Path], str],
 ) -> Path:
     """The run's published file, from the store, from the committed ones, or made; its name has that `ending`."""
     file = Path(f"{here.name}{ending}")
-    key = store.make_key(f"models/{file.stem}", config, [code])
+    key = store.make_key(f"models/{file.stem}", config, code)
     kept = find_root() / ".store" / "results" / "models" / file.stem / f"{key}{file.suffix}"
     committed = here.published / "models" / file
     held = store.keeps_old_results() and committed.is_file() and key_of(committed) == key

@@ -70,9 +70,9 @@ def _threads(jobs: int) -> Iterator[ThreadPoolExecutor]:
 
 
 def _ready(todo: Sequence[Spec], under_way: Mapping[Any, Spec], jobs: int) -> list[Spec]:
-    """The next runs to begin, as many as there is room for: those that need nothing unfinished."""
+    """The next runs to begin, as many as there is room for: those that read nothing unfinished."""
     unfinished = {spec.name for spec in (*todo, *under_way.values())}
-    return [spec for spec in todo if not set(spec.needs) & unfinished][: jobs - len(under_way)]
+    return [spec for spec in todo if not {*spec.needs, *spec.loads} & unfinished][: jobs - len(under_way)]
 
 
 def _up_to_date(study: Study, spec: Spec) -> bool:

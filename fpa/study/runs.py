@@ -2,7 +2,8 @@
 
     02_recurrent_lasso:
       notebook: 02_recurrent.ipynb
-      needs: []                            # earlier runs whose data it reads
+      needs: []                            # earlier runs whose data it reads; they are done with it
+      loads: []                            # earlier runs whose models it reads; those kept will do
       makes: [02_recurrent_lasso.png, 02_recurrent_lasso.pdf, data/02_recurrent_lasso.csv]
       parameters:
         every: {problem: lasso, seed: 0}   # the same in every profile
@@ -24,16 +25,17 @@ from fpa.study.errors import StudyError
 from fpa.study.notebooks import literals
 from fpa.study.profiles import PROFILES
 
-_FIELDS = {"notebook", "needs", "makes", "parameters"}
+_FIELDS = {"notebook", "needs", "loads", "makes", "parameters"}
 
 
 @dataclass(frozen=True)
 class Spec:
-    """One run: a notebook, its parameters in every profile, the runs it needs, the files it makes."""
+    """One run: a notebook, its parameters in every profile, the runs whose data and models it reads, what it makes."""
 
     name: str
     notebook: str
     needs: tuple[str, ...]
+    loads: tuple[str, ...]
     makes: tuple[str, ...]
     parameters: Mapping[str, Mapping[str, Any]]
 
@@ -86,8 +88,10 @@ def _spec(name: str, fields: Mapping[str, Any], earlier: set[str]) -> Spec:
     parameters = _mapping(fields["parameters"], f"In runs.yaml, the field parameters of run {name}")
     parameters = {key: _mapping(value, f"In runs.yaml, {key} of run {name}") for key, value in parameters.items()}
     _refuse(set(parameters) - {"every", *PROFILES}, f"In runs.yaml, run {name} gives parameters for no profile: {{}}.")
-    _refuse(set(fields["needs"]) - earlier, f"In runs.yaml, run {name} needs {{}}, which is no earlier run.")
-    return Spec(name, fields["notebook"], tuple(fields["needs"]), tuple(fields["makes"]), parameters)
+    for field in ("needs", "loads"):
+        _refuse(set(fields[field]) - earlier, f"In runs.yaml, run {name} {field} {{}}, which is no earlier run.")
+    needs, loads, makes = (tuple(fields[field]) for field in ("needs", "loads", "makes"))
+    return Spec(name, fields["notebook"], needs, loads, makes, parameters)
 
 
 def _parse(file: Path) -> Any:

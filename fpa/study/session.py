@@ -34,7 +34,7 @@ from matplotlib.figure import Figure
 from fpa.study import plotting, profiles, runs
 from fpa.study.compilation import compile_quickly
 from fpa.study.errors import StudyError
-from fpa.study.files import atomic, find_root
+from fpa.study.files import atomic, find_model, find_root
 from fpa.study.store import record
 
 _PNG = {"format": "png", "dpi": 160, "metadata": {"Software": None}}
@@ -49,6 +49,7 @@ class Run:
     profile: str
     parameters: Mapping[str, Any]
     needs: tuple[str, ...]
+    loads: tuple[str, ...]
     published: Path
     output: Path
 
@@ -82,16 +83,15 @@ class Run:
         return pd.read_csv(path)
 
     def model(self, run: str) -> Path:
-        """The trained models of an earlier run: those of this profile, or the committed ones of the profile laptop."""
-        if run not in self.needs:
+        """The trained models of an earlier run: those of this profile, or the committed ones (laptop)."""
+        if run not in self.loads:
             raise StudyError(
-                f"The run {self.name} reads the models of {run}, which is not among its needs in runs.yaml."
+                f"The run {self.name} reads the models of {run}, which is not among its loads in runs.yaml."
             )
-        paths = [folder / "models" / f"{run}.npz" for folder in (self.published, self.published.parent / "laptop")]
-        for path in paths:
-            if path.is_file():
-                return path
-        raise StudyError(f"The run {self.name} needs {paths[0]}, which the run {run} has not made yet.")
+        path = find_model(self.published, run)
+        if not path.is_file():
+            raise StudyError(f"The run {self.name} loads {path}, which the run {run} has not made yet.")
+        return path
 
 
 def begin(run: str, profile: str = "smoke", namespace: MutableMapping[str, Any] | None = None) -> Run:
@@ -108,7 +108,8 @@ def begin(run: str, profile: str = "smoke", namespace: MutableMapping[str, Any] 
     print(f"{run}, profile {profile}: {', '.join(f'{name} = {value!r}' for name, value in parameters.items())}")
     device = jax.devices()[0].device_kind
     record({"device": device, "threads": profiles.num_threads()}, f"on {device}")
-    return Run(run, profile, parameters, spec.needs, published, Path(os.environ.get("FPA_OUTPUT", published)))
+    output = Path(os.environ.get("FPA_OUTPUT", published))
+    return Run(run, profile, parameters, spec.needs, spec.loads, published, output)
 
 
 def _in_effect(

@@ -1,7 +1,7 @@
 """Which runs have been done: keys, records of finished runs, and whether their products still stand.
 
-A run's key covers its notebook, its parameters, the code it imports, the lock file and the data it reads. A finished
-run leaves the entry that also stands in the manifest, with that key and the digests of its products, in
+A run's key covers its notebook, its parameters, the code it imports, the lock file, and the data and models it reads.
+A finished run leaves the entry that also stands in the manifest, with that key and the digests of its products, in
 `.store/runs/<profile>/<run>.json`; while both still hold, the run is up to date.
 """
 
@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from fpa.study import fingerprint, manifest, notebooks, profiles, runs
-from fpa.study.files import sha256
+from fpa.study.files import find_model, sha256
 
 
 @dataclass(frozen=True)
@@ -55,6 +55,7 @@ def make_key(study: Study, spec: runs.Spec) -> str:
     """The sha256 of everything a run's products follow from."""
     notebook = study.notebook(spec)
     read = [product for name in spec.needs for product in study.specs[name].makes if product.endswith(".csv")]
+    models = [find_model(study.folder, name) for name in spec.loads]
     identity = {
         "notebook": notebooks.cells(notebook),
         "parameters": study.parameters(spec),
@@ -62,6 +63,7 @@ def make_key(study: Study, spec: runs.Spec) -> str:
         "code": fingerprint.digest(notebooks.imported(notebook)),
         "lock": manifest.digests(study.root, ["requirements.lock"]),
         "data": manifest.digests(study.folder, read),
+        "models": [sha256(path) for path in models if path.is_file()],
     }
     return sha256(json.dumps(identity, sort_keys=True))
 

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import jax
+import numpy as np
 
 from fpa.study import fingerprint
 from fpa.study.errors import StudyError
@@ -74,6 +75,14 @@ def make_key(name: str, config: Mapping[str, Any], code: Iterable[str] = ("fpa",
         "code": fingerprint.digest(code),
     }
     return sha256(json.dumps(identity, sort_keys=True))
+
+
+def identify(module: Any) -> str:
+    """The sha256 of a module: its structure, and its numbers to single precision."""
+    leaves, structure = jax.tree.flatten(module)
+    arrays = [np.asarray(leaf) for leaf in leaves]
+    small = [array.astype(np.float32) if np.issubdtype(array.dtype, np.floating) else array for array in arrays]
+    return sha256("\n".join([repr(module), repr(structure), *(sha256(array.tobytes()) for array in small)]))
 
 
 def record(entry: Mapping[str, Any], line: str) -> None:
