@@ -9,6 +9,7 @@ from fpa.accelerators.cells import AbstractCell as AbstractCell
 from fpa.accelerators.classical import Picard as Picard
 from fpa.accelerators.features import Features as Features
 from fpa.accelerators.features import Normalizer as Normalizer
+from fpa.accelerators.gated import GatedNetwork as GatedNetwork
 from fpa.accelerators.intermittent import Intermittent as Intermittent
 from fpa.accelerators.networks import MLP as MLP
 from fpa.accelerators.networks import AbstractNetwork as AbstractNetwork
@@ -25,3 +26,4 @@ from fpa.accelerators.site_gains import SiteRecurrent as SiteRecurrent
 from fpa.accelerators.sites import SiteNetwork as SiteNetwork
 from fpa.accelerators.sites import SiteTrunk as SiteTrunk
 from fpa.accelerators.switch import Switch as Switch
+from fpa.accelerators.unnormalized import UnnormalizedRecurrent as UnnormalizedRecurrent

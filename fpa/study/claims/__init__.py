@@ -9,13 +9,19 @@ from pathlib import Path
 
 import pandas as pd
 
-from fpa.study.claims import intermittent, recurrent, sizes
+from fpa.study.claims import intermittent, recurrent, sizes, unnormalized, variants
 from fpa.study.claims.base import Claim as Claim
 from fpa.study.claims.base import Evidence as Evidence
 from fpa.study.claims.base import Missing, evidence
 from fpa.study.files import write_text
 
-CLAIMS: tuple[Claim, ...] = (*sizes.CLAIMS, *recurrent.CLAIMS, *intermittent.CLAIMS)
+CLAIMS: tuple[Claim, ...] = (
+    *sizes.CLAIMS,
+    *recurrent.CLAIMS,
+    *intermittent.CLAIMS,
+    *variants.CLAIMS,
+    *unnormalized.CLAIMS,
+)
 COLUMNS = ["id", "source", "statement", "paper", "ours", "holds"]
 
 

@@ -62,6 +62,12 @@ class Curves:
         below = self.column(method, metric) <= level
         return int(below.idxmax()) if below.any() else None
 
+    def settled(self, *methods: str) -> int:
+        """The first iteration from which on all methods have a point, and had one before, on every instance."""
+        chosen = self.frame[self.frame["method"].isin(methods) & (self.frame["metric"] == "fixed_point")]
+        without = chosen[chosen["num_valid"] < chosen["num_instances"] * chosen["num_models"]]
+        return int(without["iteration"].max()) + 2 if len(without) else 1
+
     def spread(self, method: str, first: int, last: int, metric: str = "fixed_point") -> float:
         """The median over iterations `first` to `last` of standard deviation over mean."""
         ratio = self.column(method, metric, "std") / self.column(method, metric)

@@ -1,0 +1,141 @@
+"""From Lasso to Kalman filtering: the small families of Section 6 and Appendix C, and how models are trained on them.
+
+A variant is a figure of the paper, its panels are families. Where the paper fixes something (a source matrix, a
+solution, the noise) a panel has as many *datasets*, each with a fixed part and a model of its own.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+import pandas as pd
+from jaxtyping import PRNGKeyArray
+
+import fpa
+from fpa.study import staged
+from fpa.study.families import Family
+from fpa.study.plotting import comparable
+from fpa.training import stack
+
+Build = Callable[[PRNGKeyArray], fpa.AbstractDistribution]
+
+_REFERENCE = fpa.Solver(fpa.SCS(), fpa.AndersonAcceleration(memory=10, kind="II"))
+_FIRST_DATASET = 100
+
+
+@dataclass(frozen=True)
+class Panel:
+    """A family: `build(key)` makes it, drawing from `key` what is `fixed`, if anything is."""
+
+    build: Build
+    fixed: bool = True
+
+    def distributions(self, seed: int, datasets: int) -> list[fpa.AbstractDistribution]:
+        """One distribution per dataset; where nothing is fixed there is only one. No instance shares their keys."""
+        keys = [jax.random.fold_in(jax.random.key(seed), _FIRST_DATASET + i) for i in range(datasets)]
+        return [self.build(key) for key in (keys if self.fixed else keys[:1])]
+
+
+@dataclass(frozen=True)
+class Variant:
+    """A figure of the paper: its title, and its panels by name."""
+
+    title: str
+    panels: Mapping[str, Panel]
+
+
+def train(
+    panel: Panel, recipe: staged.Recipe, datasets: int, seed: int, checkpoint: Path
+) -> tuple[fpa.Solver, dict[str, Any]]:
+    """An ensemble with `recipe.seeds` models per dataset, dataset by dataset, and the loss that ended each stage."""
+    models, losses = [], []
+    for index, distribution in enumerate(panel.distributions(seed, datasets)):
+        kept = checkpoint.with_name(f"{checkpoint.stem}-{index}{checkpoint.suffix}")
+        solvers, ends = staged.train(family_of(distribution), distribution, recipe, seed, kept)
+        models += [solver.accelerator for solver in solvers]
+        losses.append(ends)
+    return fpa.Solver(fpa.SCS(), stack(models)), {"losses": np.mean(losses, axis=0).round(6).tolist()}
+
+
+def family_of(distribution: fpa.AbstractDistribution) -> Family:
+    """How networks see it: features and observations share weights where F varies, and nothing is shared otherwise."""
+    if "F" not in distribution.canonical.shapes:
+        return Family("Small Lasso", lambda: distribution, list, (False,), _REFERENCE, 1.0)
+    q, p = distribution.canonical.shapes["F"]
+    labels = [{"z": np.arange(p)}, {"g": np.arange(q)}]
+    return Family("Small Lasso", lambda: distribution, lambda: labels, (False, False, False), _REFERENCE, 1.0)
+
+
+def evaluate(
+    distributions: Sequence[fpa.AbstractDistribution],
+    solvers: Sequence[Sequence[fpa.Solver]],
+    key: PRNGKeyArray,
+    num_instances: int,
+    num_steps: int,
+    description: str,
+) -> fpa.Curves:
+    """`fpa.evaluate_models` of the solvers of each dataset on its distribution; all of them are the first axis."""
+    parts = [
+        fpa.evaluate_models(several, distribution, key, num_instances, num_steps, chunk=128, description=description)
+        for several, distribution in zip(solvers, distributions, strict=True)
+    ]
+    values = {metric: np.concatenate([part.values[metric] for part in parts]) for metric in parts[0].values}
+    return fpa.Curves(values, np.concatenate([part.valid for part in parts]))
+
+
+def gains(frame: pd.DataFrame, iterations: Sequence[int] = (5, 10, 20, 50)) -> pd.DataFrame:
+    """How many times smaller the geometric mean of the learned method is than that of SCS, SCS+AA and SCS tuned.
+
+    A row per panel, metric and iteration; no comparison of fixed-point residuals with SCS tuned, which iterates
+    another map.
+    """
+    at = frame.set_index(["panel", "metric", "iteration", "method"])["geomean"]
+    rows = []
+    for panel in frame["panel"].unique():
+        for metric in ("fixed_point", "fixed_point_normalized", "primal", "dual", "gap"):
+            for k in iterations:
+                ours = at[panel, metric, k, "SCS+Neural-MLP"]
+                row = {"panel": panel, "metric": metric, "iteration": k}
+                for other in ("SCS", "SCS+AA", "SCS tuned"):
+                    row[f"over {other}"] = at[panel, metric, k, other] / ours if comparable(metric, other) else np.nan
+                rows.append(row)
+    return pd.DataFrame(rows)
+
+
+def _lasso(density: float = 0.1, noise: float = 0.1) -> Panel:
+    return Panel(lambda key: fpa.Lasso(10, 20, density, noise), fixed=False)
+
+
+def _fixed(part: str, q: int = 20) -> Panel:
+    return Panel(lambda key: fpa.FixedLasso.draw(fpa.Lasso(10, q), key, part))
+
+
+def _dynamic(steps: int, density: float = 0.1) -> Panel:
+    return Panel(lambda key: fpa.DynamicLasso(jax.random.normal(key, (20, 10)), steps, density))
+
+
+VARIANTS: Mapping[str, Variant] = {
+    "original": Variant("Small Lasso (Figure 3)", {"p = 10, q = 20": _lasso()}),
+    "fixed_source": Variant("Fixed source matrix (Figure 4)", {"q = 20": _fixed("F")}),
+    "reduced_noise": Variant(
+        "Reduced noise (Figure 5)",
+        {"sigma = 1e-2": _lasso(noise=1e-2), "sigma = 1e-3": _lasso(noise=1e-3), "sigma = 1e-4": _lasso(noise=1e-4)},
+    ),
+    "more_observations": Variant(
+        "Fixed source, more observations (Figure 6)", {"q = 40": _fixed("F", 40), "q = 60": _fixed("F", 60)}
+    ),
+    "dynamic": Variant("Dynamic Lasso (Figure 7)", {"2 steps": _dynamic(2), "3 steps": _dynamic(3)}),
+    "dynamic_dense": Variant(
+        "Dynamic Lasso, density 0.5 (Figure 8)", {"2 steps": _dynamic(2, 0.5), "3 steps": _dynamic(3, 0.5)}
+    ),
+    "density": Variant(
+        "Small Lasso, denser solutions (Figure 10)",
+        {"density 0.3": _lasso(density=0.3), "density 0.5": _lasso(density=0.5)},
+    ),
+    "fixed_parts": Variant(
+        "Fixed noise, fixed solution (Figure 11)", {"fixed noise": _fixed("w"), "fixed solution": _fixed("z")}
+    ),
+}

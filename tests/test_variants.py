@@ -1,0 +1,126 @@
+"""The small families between Lasso and Kalman filtering: what they are, how models learn them, what is claimed."""
+
+import jax
+import numpy as np
+import pandas as pd
+import pytest
+from test_study_results import ExponentialCurves
+
+import fpa
+from fpa.study import claims, plotting, staged, variants
+from fpa.study.claims.base import Curves
+
+PANELS = [(name, panel) for name, variant in variants.VARIANTS.items() for panel in variant.panels]
+MLP = "SCS+Neural-MLP"
+RECIPE = staged.Recipe(
+    access=[1, 3],
+    seeds=2,
+    pool=12,
+    calibration=10,
+    first_updates=4,
+    updates=3,
+    batch=4,
+    rate=1e-3,
+    width=8,
+    hidden=16,
+    depths=[1, 1],
+)
+
+
+@pytest.mark.parametrize(("name", "panel"), PANELS)
+def test_where_something_is_fixed_there_is_a_dataset_for_each_fixed_part(name, panel):
+    chosen = variants.VARIANTS[name].panels[panel]
+    first, *others = chosen.distributions(0, 2)
+    assert len(others) == chosen.fixed
+    assert all(jax.tree.structure(other) == jax.tree.structure(first) for other in others)
+    parts = lambda each: [leaf for leaf in jax.tree.leaves(each) if np.issubdtype(np.asarray(leaf).dtype, np.floating)]  # noqa: E731
+    for other in others:
+        assert not all(np.array_equal(a, b) for a, b in zip(parts(first), parts(other), strict=True))
+    layout = variants.family_of(first).layout(first) if "F" in first.canonical.shapes else None
+    sizes = first.canonical.c.base.size + 2 * first.canonical.b.base.size
+    assert layout is None or (layout.size == sizes and len(layout.groups) == 3)
+
+
+@pytest.mark.parametrize("fixed", [True, False])
+def test_models_are_trained_once_and_again_to_the_same_bits(fixed, tmp_path, monkeypatch):
+    """A family with a fixed matrix has dense networks; a lost checkpoint is trained again, the others are kept."""
+    lasso = fpa.Lasso(3, 5)
+    distribution = fpa.FixedLasso.draw(lasso, jax.random.key(0), "F") if fixed else lasso
+    family = variants.family_of(distribution)
+    first, losses = staged.train(family, distribution, RECIPE, 0, tmp_path / "a.checkpoint")
+    kept = sorted(tmp_path.iterdir())
+    assert len(first) == len(kept) == 2 and len(losses) == 3 and np.isfinite(losses).all()
+    kind = type(first[0].accelerator.initializer.network).__name__
+    assert kind == ("GatedNetwork" if fixed else "SiteNetwork")
+    kept[1].unlink()
+    second, again = staged.train(family, distribution, RECIPE, 0, tmp_path / "a.checkpoint")
+    monkeypatch.setattr(staged, "regress", None)
+    third, _ = staged.train(family, distribution, RECIPE, 0, tmp_path / "a.checkpoint")
+    assert again == losses
+    for other in (second, third):
+        for a, b in zip(*map(jax.tree.leaves, (first, other)), strict=True):
+            assert np.array_equal(a, b)
+    seeds = zip(*(jax.tree.leaves(solver) for solver in first), strict=True)
+    assert not all(np.array_equal(a, b) for a, b in seeds)
+
+
+def test_a_trained_model_is_an_intermittent_one_and_runs(tmp_path):
+    distribution = fpa.FixedLasso.draw(fpa.Lasso(3, 5), jax.random.key(0), "F")
+    panel = variants.Panel(lambda key: distribution)
+    recipe = staged.Recipe(**vars(RECIPE) | {"seeds": 1})
+    ensemble, history = variants.train(panel, recipe, 2, 0, tmp_path / "a.checkpoint")
+    assert fpa.num_models(ensemble.accelerator) == 2 and len(history["losses"]) == 3
+    models = [fpa.member(ensemble, index) for index in range(2)]
+    assert models[0].accelerator.boundaries == (1, 3)
+    curves = variants.evaluate([distribution] * 2, [[model] for model in models], jax.random.key(1), 3, 6, "x")
+    assert curves.values["primal"].shape == (2, 3, 6) and np.isfinite(curves.values["primal"]).all()
+
+
+def _frame(run, panels, invalid=0):
+    """Curves in which the learned method falls `rate` times as fast as SCS (0.1)."""
+    frames = []
+    for panel, rates in panels.items():
+        for method, rate in rates.items():
+            frames.append(plotting.curves_frame(run, panel, method, ExponentialCurves(rate, 0.3)))
+    frame = pd.concat(frames, ignore_index=True)
+    frame.loc[frame["iteration"] <= invalid, "num_valid"] = 3
+    return frame
+
+
+def test_gains_are_ratios_of_geometric_means_and_skip_what_cannot_be_compared():
+    frame = _frame("r", {"q": {"SCS": 0.1, "SCS+AA": 0.2, "SCS tuned": 0.3, MLP: 0.5}})
+    table = variants.gains(frame, iterations=(5, 10)).set_index(["metric", "iteration"])
+    assert table.loc[("primal", 10), "over SCS"] == pytest.approx(np.exp(4))
+    assert table.loc[("primal", 5), "over SCS+AA"] == pytest.approx(np.exp(1.5))
+    assert table.loc[("primal", 5), "over SCS tuned"] == pytest.approx(np.exp(1))
+    assert np.isnan(table.loc[("fixed_point", 5), "over SCS tuned"])
+
+
+def test_residuals_at_tau_one_count_from_where_there_are_points():
+    frame = _frame("r", {"q": {"SCS": 0.1, MLP: 0.5}}, invalid=2)
+    assert Curves("r", "q", frame).settled("SCS", MLP) == 4
+    assert Curves("r", "q", _frame("r", {"q": {"SCS": 0.1, MLP: 0.5}})).settled("SCS", MLP) == 1
+
+
+CASES = {
+    "C13": ("04_original", ["p = 10, q = 20"], {(0.5, 0.1): "exceeded", (0.1, 0.1): "yes"}),
+    "C14": ("04_fixed_source", ["q = 20"], {(0.5, 0.1): "yes", (0.12, 0.1): "no"}),
+    "C15": ("04_fixed_source", ["q = 20"], {(1.5, 0.1): "yes", (0.5, 0.1): "no", (0.1, 0.2): "no"}),
+    "C18": ("04_dynamic", ["2 steps", "3 steps"], {(0.5, 0.1): "yes", (0.15, 0.1): "no", (0.5, 0.2): "no"}),
+    "C19": ("04_dynamic_dense", ["2 steps", "3 steps"], {(0.5, 0.1): "exceeded", (0.05, 0.1): "no"}),
+    "C23": ("05_fixed_parts", ["fixed solution"], {(0.5, 0.1): "exceeded", (0.1, 0.1): "yes"}),
+}
+
+
+@pytest.mark.parametrize(("claim", "rates"), [(claim, rates) for claim, case in CASES.items() for rates in case[2]])
+def test_a_claim_of_section_6_is_decided_by_the_rates_of_its_methods(claim, rates, tmp_path):
+    """The learned method and AA fall at the given rates, SCS at 0.1."""
+    run, panels, expected = CASES[claim]
+    (tmp_path / "data").mkdir()
+    methods = {"SCS": 0.1, "SCS+AA": rates[1], MLP: rates[0]}
+    frames = {"04_fixed_source": _frame("04_fixed_source", {"q = 20": {"SCS": 0.1, "SCS+AA": 0.1, MLP: 0.3}})}
+    frames[run] = _frame(run, {panel: methods for panel in panels})
+    for name, frame in frames.items():
+        frame.to_csv(tmp_path / "data" / f"{name}.csv", index=False)
+    card = claims.scorecard(tmp_path).set_index("id")
+    assert card.loc[claim, "holds"] == expected[rates]
