@@ -7,7 +7,7 @@ import pytest
 from test_study_results import ExponentialCurves
 
 import fpa
-from fpa.study import claims, plotting, staged, variants
+from fpa.study import claims, gains, plotting, staged, variants
 from fpa.study.claims.base import Curves
 
 PANELS = [(name, panel) for name, variant in variants.VARIANTS.items() for panel in variant.panels]
@@ -72,7 +72,7 @@ def test_a_trained_model_is_an_intermittent_one_and_runs(tmp_path):
     assert fpa.num_models(ensemble.accelerator) == 2 and len(history["losses"]) == 3
     models = [fpa.member(ensemble, index) for index in range(2)]
     assert models[0].accelerator.boundaries == (1, 3)
-    curves = variants.evaluate([distribution] * 2, [[model] for model in models], jax.random.key(1), 3, 6, "x")
+    curves = gains.evaluate([distribution] * 2, [[model] for model in models], jax.random.key(1), 3, 6, "x")
     assert curves.values["primal"].shape == (2, 3, 6) and np.isfinite(curves.values["primal"]).all()
 
 
@@ -89,7 +89,7 @@ def _frame(run, panels, invalid=0):
 
 def test_gains_are_ratios_of_geometric_means_and_skip_what_cannot_be_compared():
     frame = _frame("r", {"q": {"SCS": 0.1, "SCS+AA": 0.2, "SCS tuned": 0.3, MLP: 0.5}})
-    table = variants.gains(frame, iterations=(5, 10)).set_index(["metric", "iteration"])
+    table = gains.gains(frame, iterations=(5, 10)).set_index(["metric", "iteration"])
     assert table.loc[("primal", 10), "over SCS"] == pytest.approx(np.exp(4))
     assert table.loc[("primal", 5), "over SCS+AA"] == pytest.approx(np.exp(1.5))
     assert table.loc[("primal", 5), "over SCS tuned"] == pytest.approx(np.exp(1))

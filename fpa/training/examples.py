@@ -24,7 +24,7 @@ _CHUNK = 250
 
 
 class Examples(eqx.Module):
-    """`features` of N instances, or of one; an answer a means the coordinates `origin + unit a`, which should be `solution`."""
+    """`features` of N instances, or of one; an answer a means coordinates `origin + unit a`, ideally `solution`."""
 
     features: Features
     origin: Float[Array, "*N w"]

@@ -16,7 +16,8 @@ def _residuals(evidence: Evidence) -> Verdict:
 
 def _scales(evidence: Evidence) -> Verdict:
     curves = evidence.curves(RUN)
-    share = curves.m(MODEL, "tau", 5) / curves.m(MODEL, "tau", 50)
+    early, late = (curves.m(MODEL, "tau", k) for k in (5, 50))
+    share = early / late if late > 0 else float("inf")
     drift = {}
     for name in ("SCS", "SCS+AA"):
         column = curves.column(name, "tau").loc[5:50]
