@@ -1,6 +1,5 @@
 """Small learned accelerators for tests, untrained or with random answers."""
 
-import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -19,7 +18,6 @@ from fpa.accelerators import (
     SiteNetwork,
     SiteRecurrent,
     SiteTrunk,
-    UnnormalizedRecurrent,
 )
 from fpa.accelerators.features import FeatureNormalizer, Features, first_features, step_features
 from fpa.distributions import Lasso, RobustKalman
@@ -106,15 +104,6 @@ def recurrent(op, kind: str = "LSTM", seed: int = 0, units: int = 6, depth: int 
     )
     initializer = Initializer(flat(keys[1], first, size), solutions, scale)
     return Recurrent(initializer, network, jnp.full((size,), 0.1, jnp.float32), scale)
-
-
-def unnormalized(op, tau: float = 1.0) -> UnnormalizedRecurrent:
-    """Random encoder, cell and decoder, which answers with a factor for tau too."""
-    first, key = recurrent(op, depth=1), jax.random.key(8)
-    size = op.coordinates(op.initial()).size
-    network = eqx.tree_at(lambda n: n.decoder, first.network, MLP(key, 6, size + 1, 8, 1))
-    network = eqx.tree_at(lambda n: n.hidden, network, None)
-    return UnnormalizedRecurrent(network, first.unit, jnp.asarray(tau, jnp.float32))
 
 
 def recurrent_sites(seed: int = 0) -> Recurrent:
