@@ -16,7 +16,7 @@ READY = .venv/.ready
 figures: $(READY) ## draw every figure and table (PROFILE=smoke|laptop|paper, RUN=one run, FRESH=1: train anew)
 	$(STUDY) run --profile $(PROFILE) $(if $(RUN),--run $(RUN)) $(if $(FRESH),--fresh)
 
-smoke: $(READY) ## the same in miniature, in three to four minutes
+smoke: $(READY) ## the same in miniature, in about three and a half minutes
 	$(STUDY) run --profile smoke $(if $(RUN),--run $(RUN)) $(if $(FRESH),--fresh)
 
 test: $(READY) ## run all tests, the notebooks included
