@@ -11,7 +11,7 @@ import pytest
 from models import LASSO, bound, intermittent, recurrent
 from toy_maps import Bound, affine, random_toy
 
-from fpa.accelerators import AbstractMixing, AndersonAcceleration, Picard
+from fpa.accelerators import AndersonAcceleration, Picard
 from fpa.distributions import AbstractDistribution, role_key
 from fpa.solver import Solver
 from fpa.training import (
@@ -236,26 +236,6 @@ def test_the_best_model_on_validation_is_kept():
     scores = np.asarray(history.scores)[:, 0]
     assert scores.argmin() < 7 and history.scored == list(range(1, 9))
     assert np.isclose(validation.score(ensemble, LASSO, jnp.float32)[0], scores.min(), rtol=1e-5)
-
-
-class Shrinking(AbstractMixing):
-    """Iterates `factor` times f(z): plain iteration with 1, and no point at all with 0."""
-
-    factor: jax.Array
-
-    def init(self, op, start=None):
-        return op.initial(), None
-
-    def propose(self, z, fz, state):
-        return self.factor.astype(z.dtype) * fz, state
-
-
-def test_iterates_without_a_point_score_as_residuals_of_one():
-    """Their coordinates are 0 and do not move, which looks like convergence."""
-    validation = Validation(role_key(0, "validation"), num_instances=4, num_steps=20)
-    ensemble = Solver(accelerator=Shrinking(jnp.asarray([0.0, 1.0])))
-    dead, plain = validation.score(ensemble, LASSO, jnp.float32)
-    assert abs(dead) < 1e-6 and plain < -1
 
 
 class Spoilt(AbstractDistribution):
