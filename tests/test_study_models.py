@@ -96,7 +96,7 @@ def test_paths_end_at_the_solution():
 
 def test_costs_are_positive_and_time_is_spent_where_networks_are_asked():
     methods = {"SCS": [fpa.Solver()], "SCS+AA": [fpa.Solver(accelerator=fpa.AndersonAcceleration(memory=5))]}
-    table = cost.cost(LASSO, methods, fpa.role_key(0, "test"), num_steps=5, batch=3, rounds=1)
+    table = cost.cost(LASSO, methods, fpa.role_key(0, "test"), num_steps=5, sizes=(1, 3), rounds=1)
     assert list(table["method"]) == ["SCS", "SCS", "SCS+AA", "SCS+AA"] and list(table["batch"]) == [1, 3] * 2
     assert (table["ms per instance"] > 0).all()
     curves = fpa.evaluate(fpa.Solver(), LASSO, fpa.role_key(0, "test"), 3, 5)

@@ -82,8 +82,8 @@ def _load(path: Path) -> fpa.Curves:
 _CURVES = Format(".npz", _save, _load)
 
 
-def reading(name: str, curves: fpa.Curves, level: float) -> dict[str, object]:
-    """Where a method's mean fixed-point residual crosses `level`, and its mean worst KKT residual at 50 and the end.
+def reading(name: str, curves: fpa.Curves, level: float, at: Sequence[int]) -> dict[str, object]:
+    """Where a method's mean fixed-point residual crosses `level`, and its mean worst KKT residual at iterations `at`.
 
     The crossing is 0 if there is none, and absent for a method that iterates another map.
     """
@@ -91,8 +91,7 @@ def reading(name: str, curves: fpa.Curves, level: float) -> dict[str, object]:
     crossing = int(fpa.iterations_to(curves.mean("fixed_point"), level))
     return {
         f"iterations to {level:g}": crossing if comparable("fixed_point", name) else None,
-        "worst at 50": worst[49],
-        f"worst at {worst.size}": worst[-1],
+        **{f"worst at {iteration}": worst[iteration - 1] for iteration in at},
     }
 
 

@@ -1,7 +1,9 @@
 """What learned acceleration costs: time per instance, networks included, and residuals over time."""
 
+import functools
 import time
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import equinox as eqx
 import jax
@@ -20,25 +22,34 @@ def cost(
     methods: Mapping[str, Sequence[fpa.Solver]],
     key: PRNGKeyArray,
     num_steps: int,
-    batch: int,
+    sizes: Sequence[int],
     rounds: int = 3,
+    patience: float = 3.0,
 ) -> pd.DataFrame:
-    """Milliseconds per instance of `num_steps` iterations, alone and in a batch, the median of rounds in turn."""
-    batches = {size: fpa.sample_batch(distribution, key, size) for size in (1, batch)}
-    seconds: dict[tuple[str, int], list[float]] = {}
-    for turn in range(rounds + 1):  # the first one compiles
-        for name, solvers in methods.items():
-            for size, parameters in batches.items():
+    """Milliseconds per instance of `num_steps` iterations in batches of each size, compiled before.
+
+    The median of up to `rounds` rounds in turn; a method that has taken `patience` seconds sits the others out.
+    """
+    batches = {size: fpa.sample_batch(distribution, key, size) for size in sizes}
+    calls = {
+        (name, size): functools.partial(
+            _end.lower(solvers[0], distribution, batch, num_steps).compile(), solvers[0], distribution, batch, num_steps
+        )
+        for name, solvers in methods.items()
+        for size, batch in batches.items()
+    }
+    seconds: dict[tuple[str, int], list[float]] = {case: [] for case in calls}
+    for _ in range(rounds):
+        for case, call in calls.items():
+            if sum(seconds[case]) < patience:
                 begun = time.perf_counter()
-                jax.block_until_ready(_end(solvers[0], distribution, parameters, num_steps))
-                if turn:
-                    seconds.setdefault((name, size), []).append(time.perf_counter() - begun)
+                jax.block_until_ready(call())
+                seconds[case].append(time.perf_counter() - begun)
     rows = [(name, size, 1e3 * float(np.median(taken)) / size) for (name, size), taken in seconds.items()]
     return pd.DataFrame(rows, columns=["method", "batch", "ms per instance"])
 
 
-@eqx.filter_jit
-def _end(solver, distribution, parameters, num_steps):
+def _points(solver, distribution, parameters, num_steps):
     """The points after `num_steps` iterations, in chunks that fit the caches."""
 
     def one(parameters):
@@ -48,6 +59,9 @@ def _end(solver, distribution, parameters, num_steps):
         return op.certificate(z).x
 
     return jax.lax.map(one, parameters, batch_size=100)
+
+
+_end: Any = eqx.filter_jit(_points)
 
 
 def elapsed(total: float, plain: float, boundaries: Sequence[int], num_steps: int) -> np.ndarray:

@@ -10,7 +10,6 @@ from typing import Any
 
 import matplotlib.pyplot as plt
 import pandas as pd
-import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
@@ -115,7 +114,7 @@ _TOP = 20.0
 
 def style() -> None:
     """Set the study's look for every figure that follows."""
-    sns.set_theme(context="paper", style="ticks", font="DejaVu Sans", rc=_LOOK)
+    plt.style.use(["default", "seaborn-v0_8-ticks", _LOOK])
 
 
 _LOOK = {
@@ -123,15 +122,23 @@ _LOOK = {
     "axes.spines.right": False,
     "axes.spines.top": False,
     "axes.labelsize": 8.5,
+    "axes.linewidth": 1.0,
     "axes.titlesize": 9.5,
     "figure.dpi": 100,
+    "font.family": "DejaVu Sans",
+    "font.size": 9.6,
     "grid.alpha": 0.35,
     "grid.linewidth": 0.5,
+    "legend.fontsize": 8.8,
     "lines.linewidth": 1.6,
     "mathtext.fontset": "dejavusans",
     "pdf.fonttype": 42,
     "xtick.labelsize": 8.5,
+    "xtick.major.pad": 3.5,
+    "xtick.major.size": 4.8,
     "ytick.labelsize": 8.5,
+    "ytick.major.pad": 3.5,
+    "ytick.major.size": 4.8,
     "ytick.minor.size": 2,
     "ytick.minor.width": 0.5,
 }

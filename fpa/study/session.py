@@ -28,7 +28,9 @@ from pathlib import Path
 from typing import Any
 
 import jax
+import matplotlib.pyplot as plt
 import pandas as pd
+from IPython.display import Image, display
 from matplotlib.figure import Figure
 
 from fpa.study import plotting, profiles, runs
@@ -37,6 +39,7 @@ from fpa.study.errors import StudyError
 from fpa.study.files import atomic, find_model, find_root
 from fpa.study.store import record
 
+_PIXELS_PER_INCH = 100  # on the notebook's page
 _PNG = {"format": "png", "dpi": 160, "metadata": {"Software": None}}
 _PDF = {"format": "pdf", "metadata": {"Creator": None, "Producer": None, "CreationDate": None}}
 
@@ -54,20 +57,23 @@ class Run:
     output: Path
 
     def save(self, figure: Figure, *frames: pd.DataFrame, suffix: str = "") -> None:
-        """Write the picture `<run><suffix>.png` and `.pdf`, and its data, `data/<run><suffix>.csv`."""
+        """Write and show the picture, `<run><suffix>.png` and `.pdf`, and write its data, `data/<run><suffix>.csv`."""
         frame = pd.concat(frames, ignore_index=True)
         plotting.check_schema(frame)
         self.picture(figure, suffix)
         _write_csv(frame, self.output / "data" / f"{self.name}{suffix}.csv")
 
     def picture(self, figure: Figure, suffix: str = "") -> None:
-        """Write `<run><suffix>.png` and `.pdf` of a figure whose data are a table."""
+        """Write `<run><suffix>.png` and `.pdf` of a figure whose data are a table, and show the former."""
         if (layout := figure.get_layout_engine()) is not None:
             layout.execute(figure)
-            figure.set_layout_engine("none")  # arranged once, for both files and for the notebook
+            figure.set_layout_engine(None)  # arranged once, for both files
         for options in (_PNG, _PDF):
             with atomic(self.output / f"{self.name}{suffix}.{options['format']}") as temporary:
                 figure.savefig(temporary, **options)
+        plt.close(figure)  # or the notebook would draw it once more
+        width = int(figure.get_figwidth() * _PIXELS_PER_INCH)
+        display(Image(filename=str(self.output / f"{self.name}{suffix}.png"), width=width))
 
     def table(self, name: str, frame: pd.DataFrame) -> None:
         """Write `tables/<name>.csv`."""
