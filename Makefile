@@ -10,6 +10,9 @@ VENV = .venv/bin/python -m
 STUDY = $(VENV) fpa.study
 READY = .venv/.ready
 
+# Every notebook is a process of its own: without bytecode each would compile the packages in .venv anew.
+unexport PYTHONDONTWRITEBYTECODE
+
 .DEFAULT_GOAL := help
 .PHONY: figures smoke test lint format bench lab lock clean clean-store help
 
