@@ -1,5 +1,6 @@
 """Models are trained once: kept in the store, committed, found again by their key, published by every run."""
 
+import json
 from pathlib import Path
 
 import jax
@@ -43,6 +44,16 @@ def test_a_model_is_trained_once_and_published_every_time(clone):
     assert (clone / "staging" / "models" / "03_demo.npz").is_file()
     for a, b in zip(*map(jax.tree.leaves, (first[1], again[1])), strict=True):
         assert np.array_equal(a, b)
+
+
+def test_the_manifest_learns_how_long_training_took(clone, monkeypatch):
+    staging = clone / "staging"
+    staging.mkdir()
+    monkeypatch.setenv("FPA_OUTPUT", str(staging))
+    for _ in range(2):
+        models.trained(_run(clone), LASSO, _train([]), {"updates": 3}, "fpa.persistence")
+    made, loaded = map(json.loads, (staging / "ledger.jsonl").read_text().splitlines())
+    assert (made["hit"], loaded["hit"]) == (False, True) and made["made_s"] == loaded["made_s"] >= 0
 
 
 def test_another_configuration_is_another_model(clone):

@@ -7,6 +7,7 @@ was kept before it. Either way the run publishes the file, so that it is one of 
 
 import json
 import shutil
+import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -33,10 +34,11 @@ def trained(
     """
 
     def make(path: Path, key: str, checkpoint: Path) -> None:
+        begun = time.monotonic()
         ensemble, history = train(checkpoint)
-        fpa.save(path, ensemble, distribution, {"key": key, **history})
+        fpa.save(path, ensemble, distribution, {"key": key, "made_s": _since(begun), **history})
 
-    path = _published(f"{part}.npz", here, config, [code], make, lambda path: fpa.read_header(path)["note"]["key"])
+    path = _published(f"{part}.npz", here, config, [code], make, lambda path: fpa.read_header(path)["note"])
     ensemble, history = fpa.load(path), fpa.read_header(path)["note"]
     return [fpa.member(ensemble, index) for index in range(fpa.num_models(ensemble.accelerator))], history
 
@@ -47,9 +49,11 @@ def recorded(
     """What training has shown, as JSON: the result of `compute()`, by the same rules; `code` lists its modules."""
 
     def make(path: Path, key: str, checkpoint: Path) -> None:
-        write_text(path, json.dumps({"key": key, "result": compute()}))
+        begun = time.monotonic()
+        result = compute()
+        write_text(path, json.dumps({"key": key, "made_s": _since(begun), "result": result}))
 
-    path = _published(f"{part}.json", here, config, code, make, lambda path: json.loads(path.read_text())["key"])
+    path = _published(f"{part}.json", here, config, code, make, lambda path: json.loads(path.read_text()))
     return json.loads(path.read_text())["result"]
 
 
@@ -59,25 +63,34 @@ def _published(
     config: Mapping[str, Any],
     code: Sequence[str],
     make: Callable[[Path, str, Path], None],
-    key_of: Callable[[Path], str],
+    note_of: Callable[[Path], Mapping[str, Any]],
 ) -> Path:
-    """The run's published file, from the store, from the committed ones, or made; its name has that `ending`."""
+    """The run's published file, from the store, from the committed ones, or made; its name has that `ending`.
+
+    The file notes its key and how many seconds it took to make, from the last start if that was interrupted.
+    """
     file = Path(f"{here.name}{ending}")
     key = store.make_key(f"models/{file.stem}", config, code)
     kept = find_root() / ".store" / "results" / "models" / file.stem / f"{key}{file.suffix}"
     committed = here.published / "models" / file
-    held = store.keeps_old_results() and committed.is_file() and key_of(committed) == key
+    held = store.keeps_old_results() and committed.is_file() and note_of(committed)["key"] == key
     source = kept if store.is_recent(kept) else committed if held else None
     hit = source is not None
-    store.record({"name": f"models/{file.stem}", "key": key, "hit": hit}, f"model: {'loaded' if hit else 'training'}")
     if source is None:
         source = kept
         with atomic(kept) as temporary:
             make(temporary, key, kept.with_suffix(".checkpoint"))
         for leftover in kept.parent.glob(f"{kept.stem}*.checkpoint"):
             leftover.unlink()
+    made_s = note_of(source).get("made_s")
+    entry = {"name": f"models/{file.stem}", "key": key, "hit": hit, "made_s": made_s}
+    store.record(entry, f"{file.stem}: {'loaded' if hit else 'made'}; making it took {made_s} s")
     target = here.output / "models" / file
     if source.resolve() != target.resolve():
         with atomic(target) as temporary:
             shutil.copyfile(source, temporary)
     return target
+
+
+def _since(begun: float) -> float:
+    return round(time.monotonic() - begun, 1)
