@@ -32,6 +32,10 @@ def test_a_run_uses_the_models_of_its_profile_or_the_committed_ones(clone):
         path.parent.mkdir(parents=True)
         path.touch()
         assert run.model("first") == path
+        path = clone / "figures" / profile / "data" / "first.csv"
+        path.parent.mkdir(parents=True)
+        path.write_text(f"profile\n{profile}\n")
+        assert list(run.found()) == ["first"] and run.found()["first"].at[0, "profile"] == profile
 
 
 @pytest.mark.parametrize(

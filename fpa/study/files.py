@@ -19,9 +19,19 @@ def find_root(start: str | Path | None = None) -> Path:
     raise StudyError(f"{here} is not inside a clone of the repository: no folder at or above it has a pyproject.toml.")
 
 
-def find_model(folder: Path, run: str) -> Path:
-    """Where the models of a run are: in `folder`, its profile's figures, or else among the committed ones (laptop)."""
-    paths = [profile / "models" / f"{run}.npz" for profile in (folder, folder.parent / "laptop")]
+def model_of(run: str) -> str:
+    """The product that holds the models of a run."""
+    return f"models/{run}.npz"
+
+
+def data_of(run: str, suffix: str = "") -> str:
+    """The product that holds the data of a run's figure."""
+    return f"data/{run}{suffix}.csv"
+
+
+def find_product(folder: Path, name: str) -> Path:
+    """Where a product is: in `folder`, its profile's figures, or else among the committed ones (laptop)."""
+    paths = [profile / name for profile in (folder, folder.parent / "laptop")]
     return next((path for path in paths if path.is_file()), paths[0])
 
 

@@ -34,11 +34,12 @@ def gains(frame: pd.DataFrame, iterations: Sequence[int] = (5, 10, 20, 50)) -> p
     another map.
     """
     at = frame.set_index(["panel", "metric", "iteration", "method"])["geomean"]
+    (learned,) = [name for name in ("SCS+Neural", "SCS+Neural-MLP") if name in set(frame["method"])]
     rows = []
     for panel in frame["panel"].unique():
         for metric in ("fixed_point", "fixed_point_normalized", "primal", "dual", "gap"):
             for k in iterations:
-                ours = at[panel, metric, k, "SCS+Neural-MLP"]
+                ours = at[panel, metric, k, learned]
                 row = {"panel": panel, "metric": metric, "iteration": k}
                 for other in ("SCS", "SCS+AA", "SCS tuned"):
                     row[f"over {other}"] = at[panel, metric, k, other] / ours if comparable(metric, other) else np.nan

@@ -3,7 +3,7 @@
     02_recurrent_lasso:
       notebook: 02_recurrent.ipynb
       needs: []                            # earlier runs whose data it reads; they are done with it
-      loads: []                            # earlier runs whose models it reads; those kept will do
+      loads: []                            # earlier runs of which kept models or data will do
       makes: [02_recurrent_lasso.png, 02_recurrent_lasso.pdf, data/02_recurrent_lasso.csv]
       parameters:
         every: {problem: lasso, seed: 0}   # the same in every profile
@@ -30,7 +30,7 @@ _FIELDS = {"notebook", "needs", "loads", "makes", "parameters"}
 
 @dataclass(frozen=True)
 class Spec:
-    """One run: a notebook, its parameters in every profile, the runs whose data and models it reads, what it makes."""
+    """One run: a notebook, its parameters in every profile, the runs whose products it reads, what it makes."""
 
     name: str
     notebook: str

@@ -36,7 +36,7 @@ from matplotlib.figure import Figure
 from fpa.study import plotting, profiles, runs
 from fpa.study.compilation import compile_quickly
 from fpa.study.errors import StudyError
-from fpa.study.files import atomic, find_model, find_root
+from fpa.study.files import atomic, data_of, find_product, find_root, model_of
 from fpa.study.store import record
 
 _PIXELS_PER_INCH = 100  # on the notebook's page
@@ -61,7 +61,7 @@ class Run:
         frame = pd.concat(frames, ignore_index=True)
         plotting.check_schema(frame)
         self.picture(figure, suffix)
-        _write_csv(frame, self.output / "data" / f"{self.name}{suffix}.csv")
+        _write_csv(frame, self.output / data_of(self.name, suffix))
 
     def picture(self, figure: Figure, suffix: str = "") -> None:
         """Write `<run><suffix>.png` and `.pdf` of a figure whose data are a table, and show the former."""
@@ -83,18 +83,25 @@ class Run:
         """The data of an earlier run's figure; the run has to be among this run's `needs`."""
         if run not in self.needs:
             raise StudyError(f"The run {self.name} reads the data of {run}, which is not among its needs in runs.yaml.")
-        path = self.published / "data" / f"{run}{suffix}.csv"
+        path = self.published / data_of(run, suffix)
         if not path.is_file():
             raise StudyError(f"The run {self.name} needs {path}, which the run {run} has not made yet.")
         return pd.read_csv(path)
 
+    def found(self) -> dict[str, pd.DataFrame]:
+        """The data of all runs among this run's `loads`: those of this profile, or else the committed ones (laptop)."""
+        return {run: pd.read_csv(self._loaded(run, data_of(run), "data")) for run in self.loads}
+
     def model(self, run: str) -> Path:
-        """The trained models of an earlier run: those of this profile, or the committed ones (laptop)."""
+        """The trained models of an earlier run: those of this profile, or else the committed ones (laptop)."""
+        return self._loaded(run, model_of(run), "models")
+
+    def _loaded(self, run: str, product: str, what: str) -> Path:
         if run not in self.loads:
             raise StudyError(
-                f"The run {self.name} reads the models of {run}, which is not among its loads in runs.yaml."
+                f"The run {self.name} reads the {what} of {run}, which is not among its loads in runs.yaml."
             )
-        path = find_model(self.published, run)
+        path = find_product(self.published, product)
         if not path.is_file():
             raise StudyError(f"The run {self.name} loads {path}, which the run {run} has not made yet.")
         return path

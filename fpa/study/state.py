@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from fpa.study import fingerprint, manifest, notebooks, profiles, runs
-from fpa.study.files import find_model, sha256
+from fpa.study.files import data_of, find_product, model_of, sha256
 
 
 @dataclass(frozen=True)
@@ -55,7 +55,7 @@ def make_key(study: Study, spec: runs.Spec) -> str:
     """The sha256 of everything a run's products follow from."""
     notebook = study.notebook(spec)
     read = [product for name in spec.needs for product in study.specs[name].makes if product.endswith(".csv")]
-    models = [find_model(study.folder, name) for name in spec.loads]
+    loaded = [find_product(study.folder, name) for run in spec.loads for name in (model_of(run), data_of(run))]
     identity = {
         "notebook": notebooks.cells(notebook),
         "parameters": study.parameters(spec),
@@ -63,7 +63,7 @@ def make_key(study: Study, spec: runs.Spec) -> str:
         "code": fingerprint.digest(notebooks.imported(notebook)),
         "lock": manifest.digests(study.root, ["requirements.lock"]),
         "data": manifest.digests(study.folder, read),
-        "models": [sha256(path) for path in models if path.is_file()],
+        "loaded": [sha256(path) for path in loaded if path.is_file()],
     }
     return sha256(json.dumps(identity, sort_keys=True))
 

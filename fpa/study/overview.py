@@ -1,0 +1,83 @@
+"""The study at a glance: how much learning gains, family by family and iteration by iteration."""
+
+from collections.abc import Mapping, Sequence
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+import seaborn as sns
+from matplotlib.colors import TwoSlopeNorm
+from matplotlib.figure import Figure
+
+from fpa.study.gains import gains
+from fpa.study.variants import VARIANTS
+
+ITERATIONS = (5, 10, 20, 50)
+
+# What a gain is over, and in which metric: one block of columns each.
+COMPARISONS = (
+    ("over SCS", "fixed_point"),
+    ("over SCS+AA", "fixed_point"),
+    ("over SCS tuned", "primal"),
+    ("over SCS tuned", "dual"),
+)
+_LARGE = {
+    "02_recurrent_lasso": "Lasso, recurrent (Figure 1)",
+    "03_intermittent_lasso": "Lasso (Figure 2)",
+    "02_recurrent_kalman": "Kalman filtering, recurrent (Figure 1)",
+    "03_intermittent_kalman": "Kalman filtering (Figure 2)",
+}
+_WORDS = {"fixed_point": "fixed-point residual", "primal": "primal residual", "dual": "dual residual"}
+_FAR = 1000.0
+
+
+def overview(frames: Mapping[str, pd.DataFrame], iterations: Sequence[int] = ITERATIONS) -> pd.DataFrame:
+    """Gains by family (rows: title, panel) from the data of each run; columns: comparison, metric, iteration.
+
+    A gain is how many times smaller the geometric mean is over instances and models than that of the other method.
+    """
+    rows = {}
+    for run, frame in frames.items():
+        large = run in _LARGE
+        shown = frame[frame["panel"] == "50 iterations"] if large else frame
+        title = _LARGE[run] if large else VARIANTS[run.split("_", 1)[1]].title
+        for panel, part in gains(shown, iterations).groupby("panel", sort=False):
+            at = part.set_index(["metric", "iteration"])
+            rows[title, "" if large else str(panel)] = {
+                (over, metric, k): at.loc[(metric, k), over] for over, metric in COMPARISONS for k in iterations
+            }
+    table = pd.DataFrame.from_dict(rows, orient="index")
+    table.columns = pd.MultiIndex.from_tuples(table.columns, names=["gain", "metric", "iteration"])
+    return table.rename_axis(["family", "panel"])
+
+
+def draw(table: pd.DataFrame) -> Figure:
+    """A heat map per comparison, blue where learning gains and red where it loses, with the gain in every cell."""
+    names = [f"{title}: {panel}" if panel else title for title, panel in table.index]
+    size = (2.6 + 2.3 * len(COMPARISONS), 1.5 + 0.34 * len(names))
+    figure, grid = plt.subplots(1, len(COMPARISONS), figsize=size, sharey=True, layout="constrained")
+    scale = TwoSlopeNorm(0, -np.log10(_FAR), np.log10(_FAR))
+    for axes, (over, metric) in zip(grid, COMPARISONS, strict=True):
+        part = table[over][metric]
+        sns.heatmap(
+            np.log10(part.clip(1 / _FAR, _FAR)),
+            ax=axes,
+            annot=part.map(_short).to_numpy(),
+            fmt="",
+            annot_kws={"fontsize": 7.5},
+            cmap="RdBu",
+            norm=scale,
+            cbar=False,
+            linewidths=0.5,
+            yticklabels=names,
+        )
+        axes.set_title(f"{over},\n{_WORDS[metric]}")
+        axes.set_xlabel("iteration")
+        axes.set_ylabel("")
+        axes.tick_params(length=0)
+    figure.suptitle("How many times smaller the residual is with learning (geometric means)", fontsize=10)
+    return figure
+
+
+def _short(gain: float) -> str:
+    return f"{gain:.2g}" if gain < 100 else f"{gain:,.0f}" if gain < 1e5 else f"{gain:.0e}"
