@@ -62,6 +62,15 @@ def row(folder, name):
     return pd.read_csv(folder / "claims.csv", dtype=str).set_index("id").loc[name]
 
 
+def test_a_panel_ends_where_it_says_and_equal_ends_are_one_panel():
+    curves = {name: ExponentialCurves(rate, SPREADS[name], num_steps=60) for name, rate in RATES.items()}
+    frame = plotting.panels_frame("r", curves, (50, 60))
+    assert frame.groupby("panel")["iteration"].max().to_dict() == {"50 iterations": 50, "60 iterations": 60}
+    pd.testing.assert_frame_equal(
+        plotting.panels_frame("r", curves, (50, 50)), frame[frame["panel"] == "50 iterations"]
+    )
+
+
 def test_every_panel_is_labelled_and_logarithmic():
     frame = pd.concat([data("r"), data("r", panel="200 iterations")])
     figure = plotting.convergence(frame, ("fixed_point", "primal", "dual", "gap"), title="Lasso")

@@ -4,7 +4,7 @@ Data travel as tidy frames with the columns `COLUMNS`, one row per method, metri
 from such a frame and from nothing else, so that the CSV beside a picture is what the picture shows.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -163,6 +163,13 @@ def curves_frame(figure: str, panel: str, method_name: str, curves: Any) -> pd.D
     """The tidy frame of one method's `Curves` for one panel of one figure."""
     place = {"figure": figure, "panel": panel, "method": method(method_name).name}
     return pd.DataFrame([place | record for record in curves.records()])[COLUMNS]
+
+
+def panels_frame(figure: str, curves: Mapping[str, Any], ends: Sequence[int]) -> pd.DataFrame:
+    """The tidy frame of several methods' `Curves`, with a panel for the iterations up to each of `ends`."""
+    whole = pd.concat([curves_frame(figure, "", name, curve) for name, curve in curves.items()])
+    panels = {end: whole[whole["iteration"] <= end].assign(panel=f"{end} iterations") for end in ends}
+    return pd.concat(panels.values(), ignore_index=True)
 
 
 def check_schema(frame: pd.DataFrame) -> None:
