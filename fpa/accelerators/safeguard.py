@@ -36,9 +36,10 @@ class SafeguardState(eqx.Module):
 class Safeguarded(AbstractAccelerator):
     """Plain iteration that follows `inner` on trial and stays where that pays.
 
-    The residual r is ||z - f(z)||, divided by ||z|| where the map is homogeneous: 0 is a fixed point of such a map, so
-    shrinking must not pay. There a proposal is brought within a factor of 10 of the size of f(z); where it is zero or
-    not finite f(z) takes its place. The first iteration is plain, from the cold start. A *trial* then follows the
+    The residual r is ||z - f(z)|| / tau, and infinite where z stands for no point. (Neither the bare residual nor the
+    one divided by ||z|| will do: 0 is a fixed point of a homogeneous map, and from far away the steps look short.) A
+    proposal is brought within a factor of 10 of the size of f(z) where the map is homogeneous; where it is zero or not
+    finite f(z) takes its place. The first iteration is plain, from the cold start. A *trial* then follows the
     proposals of `inner`, the first iterate of a learned initializer among them. It pays, and goes on from there with a
     fresh allowance, once r is 10 % below `level`, the smallest residual so far. It fails after `patience` iterations
     that do not pay (twice as many in the next trial, until one pays), or at once where r exceeds `factor` times
@@ -82,7 +83,7 @@ class Safeguarded(AbstractAccelerator):
         proposal, inner, fz, point = self.inner.step(op, z, state.inner)
         proposal = jnp.where(state.opens, state.opening, proposal)
         inner = jax.tree.map(lambda old, new: jnp.where(state.opens, old, new), state.inner, inner)
-        residual = norm(fz - z) / _nonzero(op.size(z))
+        residual = _residual(op, z, fz)
         plain = state.trial == 0
         paid = ~plain & (residual <= _PAYS * state.level)
         follow = (residual <= self.factor * state.level) & (state.trial < state.allowance)
@@ -117,6 +118,11 @@ class Safeguarded(AbstractAccelerator):
 
     def _rest(self, lost):
         return jnp.ceil(lost / self.share).astype(jnp.int32)
+
+
+def _residual(op, z, fz):
+    tau, valid = op.scale(z)
+    return jnp.where(valid, norm(fz - z) / jnp.where(valid, tau, 1), jnp.inf)
 
 
 def _tame(op, proposal, plain):
