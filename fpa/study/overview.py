@@ -80,4 +80,4 @@ def draw(table: pd.DataFrame) -> Figure:
 
 
 def _short(gain: float) -> str:
-    return f"{gain:.2g}" if gain < 100 else f"{gain:,.0f}" if gain < 1e5 else f"{gain:.0e}"
+    return f"{gain:.2g}" if gain < 99.5 else f"{gain:,.0f}" if gain < 1e5 else f"{gain:.0e}"
