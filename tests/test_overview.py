@@ -33,6 +33,8 @@ def test_gains_are_ratios_of_geometric_means_by_family():
     assert len(figure.axes) == 4 and len(texts) == 4 * 3 * 4 and {"8", "0.25"} <= set(texts)
 
 
-@pytest.mark.parametrize(("gain", "text"), [(0.034, "0.034"), (99.0, "99"), (99.97, "100"), (1234.5, "1,234"), (3e6, "3e+06")])
+@pytest.mark.parametrize(
+    ("gain", "text"), [(0.034, "0.034"), (99.0, "99"), (99.97, "100"), (1234.5, "1,234"), (3e6, "3e+06")]
+)
 def test_a_cell_is_short(gain, text):
     assert overview._short(gain) == text

@@ -11,7 +11,8 @@ import pytest
 from fpa.distributions import FixedLasso
 from fpa.study import fingerprint, store
 from fpa.study.errors import StudyError
-from fpa.study.files import atomic, find_root
+from fpa.study.files import find_root
+from fpa.study.writing import atomic
 
 SOLVER = '''
 """A module."""

@@ -7,6 +7,7 @@ import pytest
 from test_study_results import ExponentialCurves
 
 import fpa
+from fpa.accelerators import MLP as Dense
 from fpa.study import claims, gains, plotting, staged, variants
 from fpa.study.claims.base import Curves
 
@@ -24,6 +25,7 @@ RECIPE = staged.Recipe(
     width=8,
     hidden=16,
     depths=[1, 1],
+    bits=8,
 )
 
 
@@ -124,3 +126,14 @@ def test_a_claim_of_section_6_is_decided_by_the_rates_of_its_methods(claim, rate
         frame.to_csv(tmp_path / "data" / f"{name}.csv", index=False)
     card = claims.scorecard(tmp_path).set_index("id")
     assert card.loc[claim, "holds"] == expected[rates]
+
+
+@pytest.mark.parametrize("bits", [4, 7, 11])
+def test_rounded_matrices_keep_so_many_bits(bits):
+    network = Dense(jax.random.key(0), 5, 3, 8, depth=2)
+    rounded = staged.rounded(network, bits)
+    assert jax.tree.structure(rounded) == jax.tree.structure(network)
+    for before, after in zip(jax.tree.leaves(network), jax.tree.leaves(rounded), strict=True):
+        mantissa = np.frexp(np.asarray(after, np.float64))[0] * 2 ** (bits if after.ndim == 2 else 11)
+        np.testing.assert_array_equal(mantissa, np.round(mantissa))
+        np.testing.assert_allclose(after, before, rtol=2.0**-bits, atol=1e-7)

@@ -23,8 +23,8 @@ from fpa._progress import progress
 from fpa.study import profiles
 from fpa.study.bench_training import training_update
 from fpa.study.c_solvers import scs_cone, tune_scs
-from fpa.study.files import atomic
 from fpa.study.profiles import num_threads
+from fpa.study.writing import atomic
 
 CHUNK = 100
 SCS_STEPS = dict(max_iters=50, eps_abs=1e-15, eps_rel=1e-15, adaptive_scale=False)

@@ -18,7 +18,7 @@ from ipykernel.kernelspec import write_kernel_spec
 
 import fpa.study
 from fpa.study.errors import RunFailed
-from fpa.study.files import write_text
+from fpa.study.writing import write_text
 
 _PACKAGES = str(Path(fpa.study.__file__).resolve().parents[2])
 _CELL_FILE = re.compile(re.escape(tempfile.gettempdir()) + r"[/\\]ipykernel_\d+[/\\]\d+\.py")

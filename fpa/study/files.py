@@ -1,10 +1,6 @@
-"""The repository's root, files that are either whole or absent, and what identifies their content."""
+"""The repository's root, where products are, and what identifies their content."""
 
 import hashlib
-import os
-import secrets
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 from fpa.study.errors import StudyError
@@ -33,24 +29,6 @@ def find_product(folder: Path, name: str) -> Path:
     """Where a product is: in `folder`, its profile's figures, or else among the committed ones (laptop)."""
     paths = [profile / name for profile in (folder, folder.parent / "laptop")]
     return next((path for path in paths if path.is_file()), paths[0])
-
-
-@contextmanager
-def atomic(path: Path) -> Iterator[Path]:
-    """A temporary path with the suffix of `path`, which takes its place when the block ends well and else vanishes."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.stem}.{os.getpid()}-{secrets.token_hex(4)}{path.suffix}")
-    try:
-        yield temporary
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
-def write_text(path: Path, text: str) -> None:
-    """Write `text` atomically, with the same bytes on every platform."""
-    with atomic(path) as temporary:
-        temporary.write_bytes(text.encode())
 
 
 def sha256(content: bytes | str | Path) -> str:

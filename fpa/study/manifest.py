@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from fpa.study.errors import StudyError
-from fpa.study.files import sha256, write_text
+from fpa.study.files import sha256
+from fpa.study.writing import write_text
 
 _PACKAGES = (
     "clarabel",

@@ -14,8 +14,9 @@ from typing import Any
 
 import fpa
 from fpa.study import store
-from fpa.study.files import atomic, find_root, write_text
+from fpa.study.files import find_root
 from fpa.study.session import Run
+from fpa.study.writing import atomic, write_text
 
 
 def trained(

@@ -6,7 +6,7 @@ from pathlib import Path
 import pandas as pd
 
 from fpa.study.errors import StudyError
-from fpa.study.files import write_text
+from fpa.study.writing import write_text
 
 PROFILE = "laptop"
 _BENCH = {

@@ -22,10 +22,10 @@ from typing import Any
 from fpa.study import claims, manifest, runs
 from fpa.study.errors import RunFailed
 from fpa.study.execute import execute, stop_all
-from fpa.study.files import atomic, write_text
 from fpa.study.runs import Spec
 from fpa.study.state import Study, finished, make_key
 from fpa.study.store import LEDGER
+from fpa.study.writing import atomic, write_text
 
 _PUBLISHING = Lock()
 

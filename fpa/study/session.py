@@ -36,8 +36,9 @@ from matplotlib.figure import Figure
 from fpa.study import plotting, profiles, runs
 from fpa.study.compilation import compile_quickly
 from fpa.study.errors import StudyError
-from fpa.study.files import atomic, data_of, find_product, find_root, model_of
+from fpa.study.files import data_of, find_product, find_root, model_of
 from fpa.study.store import record
+from fpa.study.writing import atomic
 
 _PIXELS_PER_INCH = 100  # on the notebook's page
 _PNG = {"format": "png", "dpi": 160, "metadata": {"Software": None}}

@@ -5,10 +5,12 @@ are computed once per stage. Where the matrix does not vary, networks are dense 
 their weights over the sites of the layout.
 """
 
+import dataclasses
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -18,18 +20,22 @@ import fpa
 from fpa.accelerators import Correction, GatedNetwork, Initializer, Intermittent, SiteNetwork, SiteTrunk
 from fpa.accelerators.features import FeatureNormalizer
 from fpa.study.families import Family
-from fpa.study.files import atomic
 from fpa.study.schedules import adam
+from fpa.study.writing import atomic
 from fpa.training import Calibration, calibrate, calibrate_access, draw_pool, stack
 from fpa.training.examples import access_examples, first_examples, regress
 from fpa.training.pools import Pool, advance
 
-_DATA, _ITERATE_STEP_AND_DEFECT = (0, 1), (0, 1, 4)
+_STEP = 1  # of the vectors that are seen: the last step of the iteration
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """Sizes and schedule; `depths` are those of g_init and of the networks after it."""
+    """Sizes and schedule.
+
+    `depths` are those of g_init and of the networks after it, and `bits` the significant bits their weights keep: at
+    most 11, half precision.
+    """
 
     access: list[int]
     seeds: int
@@ -42,12 +48,17 @@ class Recipe:
     width: int
     hidden: int
     depths: list[int]
+    bits: int
+
+    def with_seeds(self, seeds: int) -> "Recipe":
+        """The same recipe for another number of models."""
+        return dataclasses.replace(self, seeds=seeds)
 
 
 def train(
     family: Family, distribution: fpa.AbstractDistribution, recipe: Recipe, seed: int, checkpoint: Path
 ) -> tuple[list[fpa.Solver], list[float]]:
-    """`recipe.seeds` trained models, their weights rounded to half precision, and the mean loss that ended each stage.
+    """`recipe.seeds` trained models, their weights rounded, and the mean loss that ended each stage.
 
     A finished model is kept beside `checkpoint`, from where the same call goes on.
     """
@@ -62,7 +73,7 @@ def train(
             key = jax.random.fold_in(keys[2], member)
             model, losses = _grow(family, distribution, recipe, calibration, pool, key)
             with atomic(files[member]) as temporary:
-                fpa.save(temporary, fpa.halved(fpa.Solver(fpa.SCS(), model)), note={"losses": losses})
+                fpa.save(temporary, fpa.Solver(fpa.SCS(), model), note={"losses": losses})
     losses = [fpa.read_header(file)["note"]["losses"] for file in files]
     return [fpa.load(file) for file in files], np.mean(losses, axis=0).tolist()
 
@@ -113,7 +124,19 @@ def _fit(network, examples, weights, key, recipe: Recipe, access: int) -> tuple[
         optimizer=adam(recipe.rate, updates),
         description=f"train the access at {access}" if access else "train the initializer",
     )
-    return network, float(losses[-100:].mean())
+    return rounded(network, recipe.bits), float(losses[-100:].mean())
+
+
+def rounded(network: Any, bits: int) -> Any:
+    """The network with matrices of `bits` significant bits and vectors in half precision; both are small in a file."""
+
+    def coarse(leaf):
+        if not eqx.is_inexact_array(leaf) or leaf.ndim < 2:
+            return leaf
+        mantissa, exponent = np.frexp(np.asarray(leaf))
+        return jnp.asarray(np.ldexp(np.round(mantissa * 2**bits) / 2**bits, exponent), leaf.dtype)
+
+    return fpa.halved(jax.tree.map(coarse, network))
 
 
 class _Build:
@@ -125,9 +148,9 @@ class _Build:
         self.ordered, self.recipe = family.ordered, recipe
 
     def __call__(self, key: PRNGKeyArray, seen: FeatureNormalizer, stage: int):
-        depth = self.recipe.depths[1 if stage else 0]
+        depth = self.recipe.depths[bool(stage)]
         if self.layout is None:
-            read = _ITERATE_STEP_AND_DEFECT if stage else _DATA
+            read = (_STEP,) if stage else ()
             return GatedNetwork(key, seen, read, self.recipe.width, self.recipe.hidden, depth)
         sizes = (self.recipe.width, self.recipe.hidden, depth)
         return SiteNetwork(SiteTrunk(key, self.layout, seen, self.ordered, *sizes))

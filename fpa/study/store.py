@@ -19,7 +19,8 @@ import numpy as np
 
 from fpa.study import fingerprint
 from fpa.study.errors import StudyError
-from fpa.study.files import atomic, find_root, sha256, write_text
+from fpa.study.files import find_root, sha256
+from fpa.study.writing import atomic, write_text
 
 LEDGER = "ledger.jsonl"
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import nbformat
 from nbformat import NotebookNode
 
-from fpa.study.files import write_text
+from fpa.study.writing import write_text
 
 MARK = "# NBVAL_CHECK_OUTPUT"
 METADATA = {

@@ -44,6 +44,10 @@ class Variant:
     title: str
     panels: Mapping[str, Panel]
 
+    def distributions(self, seed: int, datasets: int) -> dict[str, list[fpa.AbstractDistribution]]:
+        """The distributions of each panel, one per dataset."""
+        return {name: panel.distributions(seed, datasets) for name, panel in self.panels.items()}
+
 
 def train(
     panel: Panel, recipe: staged.Recipe, datasets: int, seed: int, checkpoint: Path

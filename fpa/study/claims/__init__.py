@@ -13,7 +13,7 @@ from fpa.study.claims import intermittent, recurrent, sizes, variants
 from fpa.study.claims.base import Claim as Claim
 from fpa.study.claims.base import Evidence as Evidence
 from fpa.study.claims.base import Missing, evidence
-from fpa.study.files import write_text
+from fpa.study.writing import write_text
 
 CLAIMS: tuple[Claim, ...] = (
     *sizes.CLAIMS,

@@ -1,0 +1,76 @@
+"""One step from the small Lasso towards Kalman filtering: models for every panel of a variant, and their curves.
+
+Everything goes dataset by dataset: a dataset has a distribution, models trained on it, and scalars tuned on it.
+"""
+
+from collections.abc import Mapping, Sequence
+
+import jax
+import numpy as np
+import pandas as pd
+
+import fpa
+from fpa.study import baselines, gains, models, plotting, staged, variants
+from fpa.study.session import Run
+
+Models = Mapping[str, Sequence[Sequence[fpa.Solver]]]
+
+
+def describe(distribution: fpa.AbstractDistribution) -> str:
+    """What varies in a family, and its sizes."""
+    canonical = distribution.canonical
+    varying = ", ".join(f"{parameter} {shape}" for parameter, shape in canonical.shapes.items())
+    return f"n = {canonical.c.base.size}, m = {canonical.b.base.size}, varying: {varying}"
+
+
+def trained(here: Run, variant: str, recipe: staged.Recipe, datasets: int, seed: int) -> Models:
+    """For each panel and dataset the trained models: several where nothing is fixed, else one for each dataset."""
+    found = {}
+    for index, (name, panel) in enumerate(variants.VARIANTS[variant].panels.items()):
+        chosen = recipe.with_seeds(1) if panel.fixed else recipe
+        config = {"variant": variant, "panel": name, "datasets": datasets, "seed": seed, "recipe": vars(chosen)}
+
+        def train(checkpoint, panel=panel, chosen=chosen):
+            return variants.train(panel, chosen, datasets, seed, checkpoint)
+
+        first = panel.distributions(seed, 1)[0]
+        flat, history = models.trained(here, first, train, config, "fpa.study.variants", f"_{index}")
+        found[name] = [flat[i : i + chosen.seeds] for i in range(0, len(flat), chosen.seeds)]
+        ends = ", ".join(f"{loss:.2g}" for loss in history["losses"])
+        print(f"{name}: {len(flat)} models of {_count(flat[0]):,} numbers; loss at the end of each stage: {ends}")
+    return found
+
+
+def curves(
+    here: Run,
+    variant: str,
+    learned: Models,
+    datasets: int,
+    seed: int,
+    num_instances: int,
+    num_steps: int,
+    tune_instances: int,
+    sweeps: int,
+) -> pd.DataFrame:
+    """The data of the figure: a panel for each family, with curves of the baselines and of the `learned` models."""
+    families = variants.VARIANTS[variant].distributions(seed, datasets)
+    every = [distribution for distributions in families.values() for distribution in distributions]
+    tuned = iter(baselines.tuned(here, every, seed, tune_instances, sweeps))
+    key = fpa.role_key(seed, "test")
+    frames = []
+    for name, distributions in families.items():
+        plain = baselines.baselines(fpa.SCS())
+        methods: dict[str, Sequence[Sequence[fpa.Solver]]] = {
+            **{method: [[solver]] * len(distributions) for method, solver in plain.items()},
+            "SCS tuned": [[fpa.Solver(next(tuned))] for _ in distributions],
+            "SCS+Neural-MLP": learned[name],
+        }
+        for method, several in methods.items():
+            each = gains.evaluate(distributions, several, key, num_instances, num_steps, f"{name}: {method}")
+            frames.append(plotting.curves_frame(here.name, name, method, each))
+    return pd.concat(frames, ignore_index=True)
+
+
+def _count(solver: fpa.Solver) -> int:
+    leaves = jax.tree.leaves(solver.accelerator)
+    return sum(leaf.size for leaf in leaves if np.issubdtype(leaf.dtype, np.floating))
