@@ -57,4 +57,4 @@ class GatedNetwork(AbstractNetwork):
         return self.decode(code * jax.nn.silu(self.gate(x)))
 
     def _read(self, features: Features) -> jax.Array:
-        return flatten(eqx.tree_at(lambda f: f.vectors, features, features.vectors[jnp.asarray(self.seen, int)]))
+        return flatten(eqx.tree_at(lambda f: f.vectors, features, features.vectors[jnp.asarray(self.seen)]))

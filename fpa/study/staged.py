@@ -26,7 +26,8 @@ from fpa.training import Calibration, calibrate, calibrate_access, draw_pool, st
 from fpa.training.examples import access_examples, first_examples, regress
 from fpa.training.pools import Pool, advance
 
-_STEP = 1  # of the vectors that are seen: the last step of the iteration
+# Which vectors dense networks read, besides what varies: g_init both of the data, the others the last step.
+_DATA, _STEP = (0, 1), (1,)
 
 
 @dataclass(frozen=True)
@@ -150,7 +151,6 @@ class _Build:
     def __call__(self, key: PRNGKeyArray, seen: FeatureNormalizer, stage: int):
         depth = self.recipe.depths[bool(stage)]
         if self.layout is None:
-            read = (_STEP,) if stage else ()
-            return GatedNetwork(key, seen, read, self.recipe.width, self.recipe.hidden, depth)
+            return GatedNetwork(key, seen, _STEP if stage else _DATA, self.recipe.width, self.recipe.hidden, depth)
         sizes = (self.recipe.width, self.recipe.hidden, depth)
         return SiteNetwork(SiteTrunk(key, self.layout, seen, self.ordered, *sizes))
