@@ -18,6 +18,7 @@ from fpa.accelerators import (
     SiteNetwork,
     SiteRecurrent,
     SiteTrunk,
+    UnnormalizedRecurrent,
 )
 from fpa.accelerators.features import FeatureNormalizer, Features, first_features, step_features
 from fpa.distributions import Lasso, RobustKalman
@@ -112,6 +113,20 @@ def recurrent_sites(seed: int = 0) -> Recurrent:
     later = standard(shapes(op, 0, 1)[1])
     network = SiteRecurrent(jax.random.key(seed), kalman_layout(), later, (True, False), 8, 8, 1, 2)
     return Recurrent(None, network, jnp.ones(op.data.shape[1], jnp.float32), jnp.asarray(1.0, jnp.float32))
+
+
+def unnormalized(op, seed: int = 0, units: int = 6) -> UnnormalizedRecurrent:
+    """Random encoder, cell and decoder, which see raw iterates and correct all of them."""
+    keys = jax.random.split(jax.random.key(seed), 3)
+    size = op.initial().size
+    network = FlatRecurrent(
+        hidden=None,
+        normalizer=Normalizer(jnp.zeros(2 * size, jnp.float32), jnp.ones(2 * size, jnp.float32)),
+        encoder=MLP(keys[0], 2 * size, 5, 8, 1),
+        cell=GRU(keys[1], 5, units, 1),
+        decoder=MLP(keys[2], units, size, 8, 1),
+    )
+    return UnnormalizedRecurrent(network, jnp.full((size,), 0.1, jnp.float32))
 
 
 def bound(distribution, seed: int = 0):

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from helpers import ACCELERATORS, instance, over
-from models import intermittent, recurrent
+from models import intermittent, recurrent, unnormalized
 from toy_maps import Bound, Counted, Tally, Toy, affine, empty_program, folded, random_toy
 
 from fpa.accelerators import AndersonAcceleration, Picard, Safeguarded, Switch
@@ -21,6 +21,7 @@ TOYS = jax.tree.map(lambda *leaves: jnp.stack(leaves), *[random_toy(seed, DIM, f
 LEARNED = {
     "intermittent": intermittent(random_toy(1, DIM, folded), access=(1, 4)),
     "recurrent": recurrent(random_toy(1, DIM, folded), depth=1),
+    "unnormalized": unnormalized(random_toy(1, DIM, folded)),
     "safeguarded-learned": Safeguarded(Switch(intermittent(random_toy(1, DIM, folded), access=(2,)), 9, Picard())),
 }
 """With random weights: no method that comes closer, and in single precision."""

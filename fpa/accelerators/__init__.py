@@ -26,3 +26,4 @@ from fpa.accelerators.site_gains import SiteRecurrent as SiteRecurrent
 from fpa.accelerators.sites import SiteNetwork as SiteNetwork
 from fpa.accelerators.sites import SiteTrunk as SiteTrunk
 from fpa.accelerators.switch import Switch as Switch
+from fpa.accelerators.unnormalized import UnnormalizedRecurrent as UnnormalizedRecurrent
