@@ -139,10 +139,17 @@ def test_a_gated_network_reads_only_what_it_is_told(family):
     _, calibration, _ = family
     later = calibration.later
     network = _random(GatedNetwork(jax.random.key(0), later, LATER, 8, 8, 1))
-    sizes = [getattr(later, part).mean.shape for part in ("vectors", "scalars", "context")]
-    vectors, scalars, context = (jax.random.normal(jax.random.key(i), shape) for i, shape in enumerate(sizes))
+    parts = [getattr(later, part) for part in ("vectors", "scalars", "context")]
+    vectors, scalars, context = (
+        part.mean + 0.5 * part.scale * jax.random.normal(jax.random.key(i), part.mean.shape)
+        for i, part in enumerate(parts)
+    )
+    spread = jnp.where(later.vectors.scale > 0, later.vectors.scale, 1)
     answer = network(Features(vectors, scalars, context))
-    assert isinstance(later, FeatureNormalizer) and answer.shape == vectors.shape[1:]
+    assert isinstance(later, FeatureNormalizer) and answer.shape == vectors.shape[1:] and answer.any()
     for row in range(vectors.shape[0]):
-        changed = network(Features(vectors.at[row].add(1.0), scalars, context))
+        changed = network(Features(vectors.at[row].add(spread[row]), scalars, context))
         assert np.array_equal(changed, answer) == (row not in LATER)
+    for row in range(vectors.shape[0]):
+        far = network(Features(vectors.at[row].add(20 * spread[row]), scalars, context))
+        assert bool(far.any()) == (row not in LATER)

@@ -10,6 +10,8 @@ from jaxtyping import PRNGKeyArray
 from fpa.accelerators.features import FeatureNormalizer, Features, Normalizer
 from fpa.accelerators.networks import AbstractNetwork, Linear, flatten
 
+_FAR = 10.0
+
 
 class GatedNetwork(AbstractNetwork):
     """Linear in a code of its inputs, with coefficients that depend on that code: ((E x) * gate(E x)) W.
@@ -50,11 +52,13 @@ class GatedNetwork(AbstractNetwork):
         self.gate, self.decode = Linear(gate, width, width), Linear(decode, width, size, gain=0.0)
 
     def __call__(self, features):
-        code = self.encode(self.normalizer(self._read(features)))
+        inputs = self.normalizer(self._read(features))
+        code = self.encode(inputs)
         x = code
         for expand, contract in self.blocks:
             x = x + contract(jax.nn.silu(expand(x)))
-        return self.decode(code * jax.nn.silu(self.gate(x)))
+        known = jnp.all(jnp.abs(inputs) < _FAR)
+        return jnp.where(known, self.decode(code * jax.nn.silu(self.gate(x))), 0)
 
     def _read(self, features: Features) -> jax.Array:
         return flatten(eqx.tree_at(lambda f: f.vectors, features, features.vectors[jnp.asarray(self.seen)]))
