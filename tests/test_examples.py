@@ -150,6 +150,8 @@ def test_a_gated_network_reads_only_what_it_is_told(family):
     for row in range(vectors.shape[0]):
         changed = network(Features(vectors.at[row].add(spread[row]), scalars, context))
         assert np.array_equal(changed, answer) == (row not in LATER)
-    for row in range(vectors.shape[0]):
-        far = network(Features(vectors.at[row].add(20 * spread[row]), scalars, context))
-        assert bool(far.any()) == (row not in LATER)
+    spread = jnp.where(later.scalars.scale > 0, later.scalars.scale, 1)
+    for scalar in range(scalars.size):
+        for distance in (-20.0, 20.0):
+            far = scalars.at[scalar].add(distance * spread[scalar])
+            assert not network(Features(vectors, far, context)).any()

@@ -57,7 +57,8 @@ class GatedNetwork(AbstractNetwork):
         x = code
         for expand, contract in self.blocks:
             x = x + contract(jax.nn.silu(expand(x)))
-        known = jnp.all(jnp.abs(inputs) < _FAR)
+        scalars = inputs[inputs.size - features.context.size - features.scalars.size :][: features.scalars.size]
+        known = jnp.all(jnp.abs(scalars) < _FAR)
         return jnp.where(known, self.decode(code * jax.nn.silu(self.gate(x))), 0)
 
     def _read(self, features: Features) -> jax.Array:

@@ -4,7 +4,16 @@ Notebooks use `begin` (see `fpa.study.session`), `cached` (`fpa.study.store`) an
 else is behind `python -m fpa.study`.
 """
 
+import importlib
+
 from fpa.study import plotting as plotting
 from fpa.study.session import Run as Run
 from fpa.study.session import begin as begin
 from fpa.study.store import cached as cached
+
+
+def __getattr__(name: str):
+    """`benefit` brings SciPy's statistics and scikit-learn along, which nothing else here needs."""
+    if name == "benefit":
+        return importlib.import_module("fpa.study.prospects").benefit
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

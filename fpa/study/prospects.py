@@ -1,0 +1,203 @@
+"""Will learning help on a family? Answered by features that need no training, and by the families of the study.
+
+`benefit` computes the features of a new family and reads a gain off the one feature that orders the study's families
+best; how well that works on families it has not seen is measured by leaving each of them out.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+from jaxtyping import PRNGKeyArray
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from scipy.stats import spearmanr, theilslopes
+
+import fpa
+from fpa.study.errors import StudyError
+from fpa.study.families import FAMILIES
+from fpa.study.features import WORDS, features
+from fpa.study.files import find_product, find_root
+from fpa.study.gains import gains
+from fpa.study.variants import VARIANTS
+
+TABLE = "08_when_does_it_help"
+GAIN, FIXED = "gain", "fixed A"
+_REACHED = (10, 20, 50)
+_RESAMPLED = 2000
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A family of the study: its name, a distribution (the first dataset's), and the log10 of the gain of training."""
+
+    name: str
+    distribution: fpa.AbstractDistribution
+    gain: float
+
+
+def trained(frames: Mapping[str, pd.DataFrame], seed: int) -> list[Trained]:
+    """The families behind the data of some runs, by run, in the order of runs and panels."""
+    found = []
+    for run, frame in frames.items():
+        problem = run.rsplit("_", 1)[-1]
+        if problem in FAMILIES:
+            family = FAMILIES[problem]
+            found.append(Trained(family.title, family.make(), reached(frame[frame["panel"] == "50 iterations"])))
+            continue
+        variant = VARIANTS[run.split("_", 1)[1]]
+        for panel, distributions in variant.distributions(seed, 1).items():
+            gain = reached(frame[frame["panel"] == panel])
+            found.append(Trained(f"{variant.title.split(' (')[0]}: {panel}", distributions[0], gain))
+    return found
+
+
+def reached(frame: pd.DataFrame) -> float:
+    """What training gained over SCS in one panel, log10: fixed-point residual, geometric mean over 10, 20 and 50."""
+    table = gains(frame, _REACHED)
+    return float(np.log10(table.loc[table["metric"] == "fixed_point", "over SCS"]).mean())
+
+
+def tabulate(families: Sequence[Trained], found: Mapping[str, Mapping[str, float]]) -> pd.DataFrame:
+    """A row per family: its name, whether A is fixed, the gain, and the features `found`, by name."""
+    rows = [
+        {"family": f.name, FIXED: f.distribution.canonical.A.positions.size == 0, GAIN: f.gain} | dict(found[f.name])
+        for f in families
+    ]
+    return pd.DataFrame(rows)
+
+
+def correlations(table: pd.DataFrame, seed: int = 0) -> pd.DataFrame:
+    """Spearman's rank correlation of each feature with the gain, with a 90 % interval from resampled families."""
+    rng = np.random.default_rng(seed)
+    draws = [rng.integers(len(table), size=len(table)) for _ in range(_RESAMPLED)]
+    rows = []
+    for name in WORDS:
+        resampled = [_spearman(table[name].to_numpy()[draw], table[GAIN].to_numpy()[draw]) for draw in draws]
+        low, high = np.nanquantile(resampled, [0.05, 0.95]) if not np.isnan(resampled).all() else (np.nan, np.nan)
+        rows.append((name, WORDS[name], _spearman(table[name], table[GAIN]), low, high))
+    return pd.DataFrame(rows, columns=["feature", "meaning", "spearman", "5 %", "95 %"])
+
+
+def best(table: pd.DataFrame) -> str:
+    """The feature whose ranks agree best with those of the gain, in either direction."""
+    agreement = {name: abs(_spearman(table[name], table[GAIN])) for name in WORDS}
+    return max(agreement, key=lambda name: np.nan_to_num(agreement[name]))
+
+
+def predict(table: pd.DataFrame, feature: str, values: Sequence[float] | np.ndarray) -> np.ndarray:
+    """The gain at `values` of a feature: a robust line (Theil-Sen) through the families of `table`."""
+    line = theilslopes(table[GAIN], table[feature])
+    return line.intercept + line.slope * np.asarray(values)
+
+
+def leave_one_out(table: pd.DataFrame) -> pd.DataFrame:
+    """For each family, the gain that is predicted from all others, which also choose the feature."""
+    rows = []
+    for index in range(len(table)):
+        others, left = table.drop(table.index[index]), table.iloc[index]
+        feature = best(others)
+        rows.append((left["family"], feature, float(predict(others, feature, [left[feature]])[0]), left[GAIN]))
+    return pd.DataFrame(rows, columns=["family", "feature", "predicted", GAIN])
+
+
+def agreement(predictions: pd.DataFrame) -> float:
+    """Spearman's correlation between predicted and reached gains."""
+    return _spearman(predictions["predicted"], predictions[GAIN])
+
+
+@dataclass(frozen=True)
+class Benefit:
+    """The answer of `benefit`: the features, the expected gain, and the range that two of three families fall into."""
+
+    features: dict[str, float]
+    feature: str
+    gain: float
+    low: float
+    high: float
+    table: pd.DataFrame
+
+    def __str__(self) -> str:
+        told = f"expect {self.gain:.3g} times smaller residuals than SCS ({self.low:.2g} to {self.high:.2g})"
+        return f"{told}, judging by the {WORDS[self.feature]} ({self.features[self.feature]:.3g})"
+
+    def draw(self) -> Figure:
+        """The families of the study, and where this one falls."""
+        figure, axes = plt.subplots(figsize=(5.0, 3.4), layout="constrained")
+        draw_feature(axes, self.table, self.feature)
+        axes.axvline(self.features[self.feature], color="0.4", linestyle=":", label="this family")
+        axes.legend(frameon=False, loc="lower right")
+        return figure
+
+
+def benefit(
+    distribution: fpa.AbstractDistribution, key: PRNGKeyArray, num_instances: int = 200, root: Path | None = None
+) -> Benefit:
+    """Will learning help on this family? Solves `num_instances` + 50 instances; takes less than a minute.
+
+    The evidence is the committed table of the notebook `08_when_does_it_help`; raises StudyError where it is missing.
+    The gain is over plain SCS with its default scalars, over which tuning may gain as well: see `fpa.tune`.
+    """
+    file = find_product((root or find_root()) / "figures" / "laptop", f"tables/{TABLE}.csv")
+    if not file.is_file():
+        raise StudyError(f"benefit needs {file}, which the run 08_when_does_it_help has not made yet.")
+    table = pd.read_csv(file)
+    found, feature = features(distribution, key, num_instances), best(table)
+    middle = float(predict(table, feature, [found[feature]])[0])
+    errors = leave_one_out(table).eval(f"{GAIN} - predicted")
+    low, high = middle + errors.quantile([1 / 6, 5 / 6])
+    return Benefit(found, feature, 10**middle, 10**low, 10**high, table)
+
+
+def draw(table: pd.DataFrame, predictions: pd.DataFrame) -> Figure:
+    """Every feature against the gain, with its rank correlation, and the gains predicted for families left out."""
+    columns = 4
+    rows = -(-(len(WORDS) + 1) // columns)
+    figure, grid = plt.subplots(rows, columns, figsize=(12, 2.7 * rows + 0.6), sharey=True, layout="constrained")
+    for name, axes in zip(WORDS, grid.flat, strict=False):
+        draw_feature(axes, table, name)
+        axes.set_title(f"Spearman {_spearman(table[name], table[GAIN]):+.2f}")
+    last, *unused = grid.flat[len(WORDS) :]
+    _points(last, table, 10 ** predictions["predicted"])
+    ends = 10 ** np.array([table[GAIN].min(), table[GAIN].max()])
+    last.plot(ends, ends, color="0.6", linewidth=1)
+    last.set_xscale("log")
+    last.set_xlabel("gain predicted from the other families")
+    last.set_title(f"left out: Spearman {agreement(predictions):+.2f}")
+    for axes in grid[:, 1:].flat:
+        axes.set_ylabel("")
+    for axes in unused:
+        axes.set_axis_off()
+    handles, labels = last.get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower center", ncols=2, frameon=False)
+    figure.suptitle(
+        f"What training gained over SCS on {len(table)} families, against what needs no training", fontsize=10
+    )
+    return figure
+
+
+def draw_feature(axes: Axes, table: pd.DataFrame, feature: str) -> None:
+    """One feature against the gain: a point per family, filled where A is fixed, and the line that predicts."""
+    _points(axes, table, table[feature])
+    if table[feature].nunique() > 1:
+        ends = np.array([table[feature].min(), table[feature].max()])
+        axes.plot(ends, 10 ** predict(table, feature, ends), color="0.6", linewidth=1)
+    axes.set_xlabel(WORDS[feature], fontsize=8)
+
+
+def _points(axes: Axes, table: pd.DataFrame, values: pd.Series) -> None:
+    for fixed, face in ((True, "C0"), (False, "white")):
+        which = table[FIXED] == fixed
+        label = "A fixed" if fixed else "A varies"
+        axes.scatter(values[which], 10 ** table.loc[which, GAIN], c=face, edgecolors="C0", label=label)
+    axes.set_yscale("log")
+    axes.set_ylabel("gain over SCS")
+
+
+def _spearman(first, second) -> float:
+    if len(np.unique(first)) < 2 or len(np.unique(second)) < 2:
+        return float("nan")
+    return float(spearmanr(first, second).statistic)

@@ -1,0 +1,121 @@
+"""Which families learning helps on: features that need no training, and how well they predict gains."""
+
+import jax
+import numpy as np
+import pandas as pd
+import pytest
+from test_study_results import ExponentialCurves
+
+import fpa
+from fpa import study
+from fpa.study import features, plotting, prospects
+from fpa.study.errors import StudyError
+
+FIXED = fpa.FixedLasso.draw(fpa.Lasso(3, 5), jax.random.key(0), "F")
+
+
+@pytest.fixture(scope="module")
+def found():
+    """The features of two families, the first with a fixed matrix."""
+    key = fpa.role_key(0, "train")
+    return [features.features(family, key, num_instances=30, num_held=10) for family in (FIXED, fpa.Lasso(3, 5))]
+
+
+def test_features_of_the_form_count_what_varies(found):
+    """Against three instances, entry by entry."""
+    for family, each in zip((FIXED, fpa.Lasso(3, 5), fpa.RobustKalman(num_steps=4)), [*found, None], strict=True):
+        programs = [family.program(family.sample(jax.random.key(seed))) for seed in range(3)]
+        entries = np.stack([np.concatenate([np.ravel(part) for part in (p.A, p.b, p.c)]) for p in programs])
+        varying = (entries != entries[0]).any(axis=0).sum() / (entries != 0).any(axis=0).sum()
+        form = features._of_form(family.canonical)
+        assert form["varying"] == pytest.approx(varying)
+        assert form["equalities"] == pytest.approx(np.mean(family.canonical.cone.equalities))
+        assert 10 ** form["parameters"] == pytest.approx(programs[0].context.size)
+        assert each is None or all(each[name] == value for name, value in form.items())
+
+
+def test_features_are_finite_and_a_fixed_matrix_explains_more(found):
+    for each in found:
+        assert list(each) == list(features.WORDS) and np.isfinite(list(each.values())).all()
+        assert 0 < each["rate"] < 1 and 0 < each["supports"] <= 1
+    assert found[0]["ridge"] < min(found[1]["ridge"], 0)
+
+
+def test_a_regression_that_knows_the_solution_starts_there():
+    """A family whose solution is linear in what varies."""
+    seen = features.solve(FIXED, jax.random.key(0), 40, 1e-8)
+    linear = features.Solved(
+        seen.parameters, np.concatenate([seen.points.x, seen.points.y, seen.points.s], 1), seen.points
+    )
+    left, start = features._fitted(features.RidgeCV([1e-10]), linear[:35], linear[35:])
+    assert left < -8
+    np.testing.assert_allclose(start.x, seen.points.x[35:], atol=1e-5)
+
+
+def _table(num=12, noise=0.0, seed=0):
+    """Families whose gain follows one feature."""
+    rng = np.random.default_rng(seed)
+    table = pd.DataFrame({name: rng.normal(size=num) for name in features.WORDS})
+    table.insert(0, "family", [f"family {i}" for i in range(num)])
+    table[prospects.FIXED] = np.arange(num) % 2 == 0
+    table[prospects.GAIN] = 1 - 2 * table["ridge"] + noise * rng.normal(size=num)
+    return table
+
+
+def test_the_feature_that_orders_the_gains_is_found_and_predicts_families_left_out():
+    table = _table()
+    assert prospects.best(table) == "ridge"
+    told = prospects.correlations(table).set_index("feature")
+    assert told.loc["ridge", "spearman"] == pytest.approx(-1) == told.loc["ridge", "95 %"]
+    assert (told["5 %"] <= told["95 %"]).all()
+    left_out = prospects.leave_one_out(table)
+    np.testing.assert_allclose(left_out["predicted"], left_out[prospects.GAIN])
+    assert prospects.agreement(left_out) == pytest.approx(1)
+    figure = prospects.draw(table, left_out)
+    titles = [axes.get_title() for axes in figure.axes]
+    assert titles[len(features.WORDS)] == "left out: Spearman +1.00" and titles.count("Spearman -1.00") == 1
+
+
+def test_features_without_meaning_do_not_predict_by_construction():
+    """The one left out must not choose its own predictor."""
+    table = _table(noise=100.0)
+    assert abs(prospects.agreement(prospects.leave_one_out(table))) < 0.7
+
+
+def test_gains_are_read_from_the_data_of_runs():
+    def frame(run, panels):
+        methods = {"SCS": 0.1, "SCS+AA": 0.1, "SCS tuned": 0.1, "SCS+Neural-MLP": 0.3}
+        curves = [
+            plotting.curves_frame(run, panel, name, ExponentialCurves(rate, 0.1))
+            for panel in panels
+            for name, rate in methods.items()
+        ]
+        return pd.concat(curves, ignore_index=True)
+
+    data = {
+        "03_intermittent_kalman": frame("03_intermittent_kalman", ["50 iterations", "200 iterations"]),
+        "04_dynamic": frame("04_dynamic", ["2 steps", "3 steps"]),
+    }
+    families = prospects.trained(data, 0)
+    assert [family.name for family in families] == [
+        "Robust Kalman filtering",
+        "Dynamic Lasso: 2 steps",
+        "Dynamic Lasso: 3 steps",
+    ]
+    gain = 0.2 * np.mean([10, 20, 50]) / np.log(10)
+    np.testing.assert_allclose([family.gain for family in families], gain)
+    table = prospects.tabulate(families, {family.name: dict.fromkeys(features.WORDS, 0.5) for family in families})
+    assert table[prospects.FIXED].all() and list(table["family"]) == [family.name for family in families]
+
+
+def test_a_new_family_is_answered_from_the_committed_table(tmp_path, found, monkeypatch):
+    with pytest.raises(StudyError, match="which the run 08_when_does_it_help has not made yet"):
+        study.benefit(FIXED, jax.random.key(0), 10, tmp_path)
+    file = tmp_path / "figures" / "laptop" / "tables" / "08_when_does_it_help.csv"
+    file.parent.mkdir(parents=True)
+    _table(noise=0.1).to_csv(file, index=False)
+    monkeypatch.setattr(prospects, "features", lambda *_: found[0])
+    answer = study.benefit(FIXED, jax.random.key(0), 10, tmp_path)
+    assert answer.feature == "ridge" and answer.low <= answer.gain <= answer.high
+    assert answer.gain == pytest.approx(10 ** (1 - 2 * found[0]["ridge"]), rel=0.5)
+    assert "times smaller residuals than SCS" in str(answer) and len(answer.draw().axes) == 1
