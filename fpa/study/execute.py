@@ -21,6 +21,8 @@ from fpa.study.errors import RunFailed
 from fpa.study.writing import write_text
 
 _PACKAGES = str(Path(fpa.study.__file__).resolve().parents[2])
+# For formats of JSON that no notebook has, a package compiles its grammar whenever it is imported, for a second.
+_PAPERMILL = "import sys; sys.modules['rfc3987_syntax'] = None; from papermill.cli import papermill; papermill()"
 _CELL_FILE = re.compile(re.escape(tempfile.gettempdir()) + r"[/\\]ipykernel_\d+[/\\]\d+\.py")
 
 
@@ -81,7 +83,7 @@ def _papermill(notebook: Path, copy: Path, parameters: Mapping[str, Any]) -> lis
     """The command; YAML, unlike the plain option, keeps the parameters' types."""
     encoded = base64.b64encode(yaml.safe_dump(dict(parameters)).encode()).decode()
     options = ["--kernel", "python3", "--cwd", str(notebook.parent), "--no-progress-bar", "--log-level", "ERROR"]
-    return [sys.executable, "-m", "papermill", str(notebook), str(copy), "--parameters_base64", encoded, *options]
+    return [sys.executable, "-c", _PAPERMILL, str(notebook), str(copy), "--parameters_base64", encoded, *options]
 
 
 def _prepend(folder: str, variable: str) -> str:
