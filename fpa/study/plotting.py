@@ -110,6 +110,7 @@ BANDS = {
 
 # All quantities are relative; what exceeds 20 times the residual of the zero point is off the chart.
 _TOP = 20.0
+_NARROWEST = 6.4  # inches, for the title and the legend
 
 
 def style() -> None:
@@ -198,7 +199,7 @@ def convergence(
     check_schema(frame)
     chosen = _look_up(band, BANDS, "band")
     panels = list(frame["panel"].unique())
-    size = (3.4 * len(metrics), 2.6 * len(panels) + 0.7)
+    size = (max(3.4 * len(metrics), _NARROWEST), 2.6 * len(panels) + 0.7)
     figure, grid = plt.subplots(len(panels), len(metrics), figsize=size, squeeze=False, layout="constrained")
     for row, panel in zip(grid, panels, strict=True):
         for axes, name in zip(row, metrics, strict=True):
