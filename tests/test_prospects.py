@@ -108,14 +108,16 @@ def test_gains_are_read_from_the_data_of_runs():
     assert table[prospects.FIXED].all() and list(table["family"]) == [family.name for family in families]
 
 
-def test_a_new_family_is_answered_from_the_committed_table(tmp_path, found, monkeypatch):
+def test_a_new_family_is_answered_from_the_committed_table(clone, found, monkeypatch):
+    monkeypatch.setattr(prospects, "features", lambda *_: found[0])
     with pytest.raises(StudyError, match="which the run 08_when_does_it_help has not made yet"):
-        study.benefit(FIXED, jax.random.key(0), 10, tmp_path)
-    file = tmp_path / "figures" / "laptop" / "tables" / "08_when_does_it_help.csv"
+        study.benefit(FIXED, jax.random.key(0), 10)
+    file = clone / "figures" / "laptop" / "tables" / "08_when_does_it_help.csv"
     file.parent.mkdir(parents=True)
     _table(noise=0.1).to_csv(file, index=False)
-    monkeypatch.setattr(prospects, "features", lambda *_: found[0])
-    answer = study.benefit(FIXED, jax.random.key(0), 10, tmp_path)
+    answer = study.benefit(FIXED, jax.random.key(0), 10)
+    given = study.benefit(FIXED, jax.random.key(0), 10, _table(noise=0.1))
+    assert answer.gain == pytest.approx(given.gain)
     assert answer.feature == "ridge" and answer.low <= answer.gain <= answer.high
     assert answer.gain == pytest.approx(10 ** (1 - 2 * found[0]["ridge"]), rel=0.5)
     assert "times smaller residuals than SCS" in str(answer) and len(answer.draw().axes) == 1

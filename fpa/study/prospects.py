@@ -6,7 +6,6 @@ best; how well that works on families it has not seen is measured by leaving eac
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -20,7 +19,7 @@ import fpa
 from fpa.study.errors import StudyError
 from fpa.study.families import FAMILIES
 from fpa.study.features import WORDS, features
-from fpa.study.files import find_product, find_root
+from fpa.study.files import find_root
 from fpa.study.gains import gains
 from fpa.study.variants import VARIANTS
 
@@ -134,22 +133,30 @@ class Benefit:
 
 
 def benefit(
-    distribution: fpa.AbstractDistribution, key: PRNGKeyArray, num_instances: int = 200, root: Path | None = None
+    distribution: fpa.AbstractDistribution,
+    key: PRNGKeyArray,
+    num_instances: int = 200,
+    table: pd.DataFrame | None = None,
 ) -> Benefit:
     """Will learning help on this family? Solves `num_instances` + 50 instances; takes less than a minute.
 
-    The evidence is the committed table of the notebook `08_when_does_it_help`; raises StudyError where it is missing.
+    The evidence is `table`, made by `tabulate`; by default the committed one of the notebook `08_when_does_it_help`.
+    Raises StudyError where that is missing.
     The gain is over plain SCS with its default scalars, over which tuning may gain as well: see `fpa.tune`.
     """
-    file = find_product((root or find_root()) / "figures" / "laptop", f"tables/{TABLE}.csv")
-    if not file.is_file():
-        raise StudyError(f"benefit needs {file}, which the run 08_when_does_it_help has not made yet.")
-    table = pd.read_csv(file)
+    table = _committed() if table is None else table
     found, feature = features(distribution, key, num_instances), best(table)
     middle = float(predict(table, feature, [found[feature]])[0])
     errors = leave_one_out(table).eval(f"{GAIN} - predicted")
     low, high = middle + errors.quantile([1 / 6, 5 / 6])
     return Benefit(found, feature, 10**middle, 10**low, 10**high, table)
+
+
+def _committed() -> pd.DataFrame:
+    file = find_root() / "figures" / "laptop" / "tables" / f"{TABLE}.csv"
+    if not file.is_file():
+        raise StudyError(f"benefit needs {file}, which the run {TABLE} has not made yet.")
+    return pd.read_csv(file)
 
 
 def draw(table: pd.DataFrame, predictions: pd.DataFrame) -> Figure:
