@@ -4,6 +4,7 @@
 best; how well that works on families it has not seen is measured by leaving each of them out.
 """
 
+import textwrap
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -12,7 +13,9 @@ import numpy as np
 import pandas as pd
 from jaxtyping import PRNGKeyArray
 from matplotlib.axes import Axes
+from matplotlib.axis import Axis
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
 from scipy.stats import spearmanr, theilslopes
 
 import fpa
@@ -172,6 +175,7 @@ def draw(table: pd.DataFrame, predictions: pd.DataFrame) -> Figure:
     ends = 10 ** np.array([table[GAIN].min(), table[GAIN].max()])
     last.plot(ends, ends, color="0.6", linewidth=1)
     last.set_xscale("log")
+    _few_numbers(last.xaxis)
     last.set_xlabel("gain predicted from the other families")
     last.set_title(f"left out: Spearman {agreement(predictions):+.2f}")
     for axes in grid[:, 1:].flat:
@@ -192,7 +196,7 @@ def draw_feature(axes: Axes, table: pd.DataFrame, feature: str) -> None:
     if table[feature].nunique() > 1:
         ends = np.array([table[feature].min(), table[feature].max()])
         axes.plot(ends, 10 ** predict(table, feature, ends), color="0.6", linewidth=1)
-    axes.set_xlabel(WORDS[feature], fontsize=8)
+    axes.set_xlabel(textwrap.fill(WORDS[feature], 38), fontsize=8)
 
 
 def _points(axes: Axes, table: pd.DataFrame, values: pd.Series) -> None:
@@ -201,7 +205,15 @@ def _points(axes: Axes, table: pd.DataFrame, values: pd.Series) -> None:
         label = "A fixed" if fixed else "A varies"
         axes.scatter(values[which], 10 ** table.loc[which, GAIN], c=face, edgecolors="C0", label=label)
     axes.set_yscale("log")
+    _few_numbers(axes.yaxis)
     axes.set_ylabel("gain over SCS")
+
+
+def _few_numbers(axis: Axis) -> None:
+    """1 and 3 times powers of ten along a logarithmic axis, written out."""
+    axis.set_major_locator(LogLocator(subs=(1, 3)))
+    axis.set_major_formatter(StrMethodFormatter("{x:g}"))
+    axis.set_minor_formatter(NullFormatter())
 
 
 def _spearman(first, second) -> float:
