@@ -131,7 +131,7 @@ class Benefit:
         figure, axes = plt.subplots(figsize=(5.0, 3.4), layout="constrained")
         draw_feature(axes, self.table, self.feature)
         axes.axvline(self.features[self.feature], color="0.4", linestyle=":", label="this family")
-        axes.legend(frameon=False, loc="lower right")
+        figure.legend(*axes.get_legend_handles_labels(), loc="outside lower center", ncols=3, frameon=False)
         return figure
 
 
