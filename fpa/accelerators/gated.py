@@ -18,7 +18,8 @@ class GatedNetwork(AbstractNetwork):
 
     Once it is known which constraints are active, the way to the solution is linear in iterate and data, so what has
     to be learned is where which linear map holds. `seen` lists the vectors of the features that are read, besides
-    scalars and context. Untrained it answers 0.
+    scalars and context. Untrained it answers 0, and so it does where a scalar, such as the logarithm of the step, is
+    more than ten spreads from its mean: so far outside what it was fitted to it is no guide.
     """
 
     normalizer: Normalizer

@@ -13,6 +13,7 @@ import fpa
 from fpa.study import baselines, gains, models, plotting, staged, variants
 from fpa.study.session import Run
 
+Families = Mapping[str, Sequence[fpa.AbstractDistribution]]
 Models = Mapping[str, Sequence[Sequence[fpa.Solver]]]
 
 
@@ -23,8 +24,11 @@ def describe(distribution: fpa.AbstractDistribution) -> str:
     return f"n = {canonical.c.base.size}, m = {canonical.b.base.size}, varying: {varying}"
 
 
-def trained(here: Run, variant: str, recipe: staged.Recipe, datasets: int, seed: int) -> Models:
-    """For each panel and dataset the trained models: several where nothing is fixed, else one for each dataset."""
+def trained(here: Run, variant: str, families: Families, recipe: staged.Recipe, datasets: int, seed: int) -> Models:
+    """For each panel and dataset the trained models: several where nothing is fixed, else one for each dataset.
+
+    `families` are the variant's distributions, a list of datasets per panel.
+    """
     found = {}
     for index, (name, panel) in enumerate(variants.VARIANTS[variant].panels.items()):
         chosen = recipe.with_seeds(1) if panel.fixed else recipe
@@ -33,8 +37,7 @@ def trained(here: Run, variant: str, recipe: staged.Recipe, datasets: int, seed:
         def train(checkpoint, panel=panel, chosen=chosen):
             return variants.train(panel, chosen, datasets, seed, checkpoint)
 
-        first = panel.distributions(seed, 1)[0]
-        flat, history = models.trained(here, first, train, config, "fpa.study.variants", f"_{index}")
+        flat, history = models.trained(here, families[name][0], train, config, "fpa.study.variants", f"_{index}")
         found[name] = [flat[i : i + chosen.seeds] for i in range(0, len(flat), chosen.seeds)]
         ends = ", ".join(f"{loss:.2g}" for loss in history["losses"])
         print(f"{name}: {len(flat)} models of {_count(flat[0]):,} numbers; loss at the end of each stage: {ends}")
@@ -43,9 +46,8 @@ def trained(here: Run, variant: str, recipe: staged.Recipe, datasets: int, seed:
 
 def curves(
     here: Run,
-    variant: str,
+    families: Families,
     learned: Models,
-    datasets: int,
     seed: int,
     num_instances: int,
     num_steps: int,
@@ -53,7 +55,6 @@ def curves(
     sweeps: int,
 ) -> pd.DataFrame:
     """The data of the figure: a panel for each family, with curves of the baselines and of the `learned` models."""
-    families = variants.VARIANTS[variant].distributions(seed, datasets)
     every = [distribution for distributions in families.values() for distribution in distributions]
     tuned = iter(baselines.tuned(here, every, seed, tune_instances, sweeps))
     key = fpa.role_key(seed, "test")

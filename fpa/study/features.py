@@ -74,19 +74,22 @@ def features(
 
 
 def solve(distribution: fpa.AbstractDistribution, key: PRNGKeyArray, count: int, tol: float) -> Solved:
-    """`count` instances, solved together to `tol` by SCS with Anderson acceleration."""
+    """`count` instances, solved together to `tol` by SCS with safeguarded Anderson acceleration.
+
+    Raises RuntimeError where an instance could not be solved.
+    """
     parameters = fpa.sample_batch(distribution, key, count)
-    context, points = _solve(distribution, parameters, tol)
-    return Solved(parameters, np.asarray(context), jax.tree.map(np.asarray, points))
+    context, solutions = _solve(distribution, parameters, tol)
+    return Solved(parameters, np.asarray(context), jax.tree.map(np.asarray, solutions.check().point))
 
 
 @eqx.filter_jit
 def _solve(distribution, parameters, tol):
-    solver = fpa.Solver(fpa.SCS(), fpa.AndersonAcceleration(memory=10, kind="II"))
+    solver = fpa.Solver(fpa.SCS(), fpa.Safeguarded(fpa.AndersonAcceleration(memory=10, kind="II")))
 
     def one(parameters):
         program = distribution.program(parameters)
-        return program.context, solver.solve(program, tol=tol, max_steps=2000).point
+        return program.context, solver.solve(program, tol=tol)
 
     return jax.lax.map(one, parameters, batch_size=125)
 

@@ -28,7 +28,6 @@ from fpa.study.store import LEDGER
 from fpa.study.writing import atomic, write_text
 
 _PUBLISHING = Lock()
-_PARSING = Lock()  # a key parses code, and CPython 3.11 may fail where two threads parse at once
 
 
 def run(study: Study, names: Sequence[str] = (), fresh: bool = False, jobs: int = 1) -> list[str]:
@@ -78,8 +77,7 @@ def _ready(todo: Sequence[Spec], under_way: Mapping[Any, Spec], jobs: int) -> li
 
 def _up_to_date(study: Study, spec: Spec) -> bool:
     """Whether there is nothing to do for a run; then its record is published again, in case the manifest was lost."""
-    with _PARSING:
-        entry = finished(study, spec)
+    entry = finished(study, spec)
     if entry is not None:
         publish(study, spec, entry)
         _say(spec, "up to date")
@@ -104,9 +102,7 @@ def _publish(study: Study, spec: Spec, entry: Mapping[str, Any]) -> None:
 
 def _attempt(study: Study, spec: Spec, environment: Mapping[str, str]) -> bool:
     """Do a run and publish it; whether that went well."""
-    with _PARSING:
-        key = make_key(study, spec)
-    begun = {"key": key, "started": _now(), **manifest.origin(study.root)}
+    begun = {"key": make_key(study, spec), "started": _now(), **manifest.origin(study.root)}
     start = time.monotonic()
     try:
         with _staging(study) as staging:

@@ -6,13 +6,16 @@ A finished run leaves the entry that also stands in the manifest, with that key 
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from threading import Lock
 from typing import Any
 
 from fpa.study import fingerprint, manifest, notebooks, profiles, runs
 from fpa.study.files import data_of, find_product, model_of, sha256
+
+_PARSING = Lock()
 
 
 @dataclass(frozen=True)
@@ -60,12 +63,18 @@ def make_key(study: Study, spec: runs.Spec) -> str:
         "notebook": notebooks.cells(notebook),
         "parameters": study.parameters(spec),
         "makes": spec.makes,
-        "code": fingerprint.digest(notebooks.imported(notebook)),
+        "code": _digest(notebooks.imported(notebook)),
         "lock": manifest.digests(study.root, ["requirements.lock"]),
         "data": manifest.digests(study.folder, read),
         "loaded": [sha256(path) for path in loaded if path.is_file()],
     }
     return sha256(json.dumps(identity, sort_keys=True))
+
+
+def _digest(modules: Iterable[str]) -> str:
+    """The digest of code, by one thread at a time: CPython 3.11 may fail where two of them parse at once."""
+    with _PARSING:
+        return fingerprint.digest(modules)
 
 
 def finished(study: Study, spec: runs.Spec) -> dict[str, Any] | None:
