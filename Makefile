@@ -9,6 +9,7 @@ SUPPORTED = import sys; sys.exit(sys.version_info < (3, 11))
 VENV = .venv/bin/python -m
 STUDY = $(VENV) fpa.study
 READY = .venv/.ready
+INSTALL = $(VENV) pip install -q --disable-pip-version-check --no-compile
 
 # Every notebook is a process of its own: without bytecode each would compile the packages in .venv anew.
 unexport PYTHONDONTWRITEBYTECODE
@@ -64,6 +65,7 @@ $(READY): requirements.lock pyproject.toml
 	@echo "Installing the packages of requirements.lock into .venv, which takes a minute or two."
 	test -f $@ || $(PYTHON) -m venv --clear .venv
 	rm -f $@
-	$(VENV) pip install -q --disable-pip-version-check --no-compile -r requirements.lock
-	$(VENV) pip install -q --disable-pip-version-check --no-deps --no-build-isolation -e .
+	$(INSTALL) pip==26.3 # twice as fast as the one that comes with Python 3.11
+	$(INSTALL) -r requirements.lock
+	$(INSTALL) --no-deps --no-build-isolation -e .
 	touch $@

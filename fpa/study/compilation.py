@@ -1,20 +1,25 @@
 """How hard XLA tries. Smoke runs and tests compile much and run little."""
 
+import gc
 import os
 
 import jax
 from jaxlib import version
 
-_QUICK = "--xla_cpu_use_fusion_emitters=false"
+_QUICK = ("--xla_cpu_use_fusion_emitters=false", "--xla_cpu_parallel_codegen_split_count=1")
 _KNOWN = (0, 10)
+_ALLOCATIONS = (50_000, 20, 50)
 
 
 def compile_quickly(quickly: bool = True) -> None:
     """Have XLA optimise little, and compile in less than half the time. Call it before the first computation.
 
-    XLA ends the process at a flag that it does not know, so the flag is set for the version that is known to have it.
+    Garbage is collected less often, because tracing makes many objects and little garbage. XLA ends the process at a
+    flag that it does not know, so flags are set for the version that is known to have them.
     """
     jax.config.update("jax_disable_most_optimizations", quickly)
-    flags = os.environ.get("XLA_FLAGS", "").split()
-    if quickly and version.__version_info__[:2] == _KNOWN and _QUICK not in flags:
-        os.environ["XLA_FLAGS"] = " ".join([*flags, _QUICK])
+    if quickly:
+        gc.set_threshold(*_ALLOCATIONS)
+    if quickly and version.__version_info__[:2] == _KNOWN:
+        flags = os.environ.get("XLA_FLAGS", "").split()
+        os.environ["XLA_FLAGS"] = " ".join(dict.fromkeys([*flags, *_QUICK]))

@@ -1,10 +1,8 @@
 """Executing one notebook in a process of its own, so that it can be stopped at once and runs beside others."""
 
-import base64
+import multiprocessing
 import os
 import re
-import subprocess
-import sys
 import tempfile
 from collections.abc import Mapping
 from contextlib import suppress
@@ -13,16 +11,16 @@ from typing import Any
 
 import nbformat
 import psutil
-import yaml
 from ipykernel.kernelspec import write_kernel_spec
 
 import fpa.study
+from fpa.study import headless
 from fpa.study.errors import RunFailed
 from fpa.study.writing import write_text
 
+_FORKS = multiprocessing.get_context("forkserver")
+_FORKS.set_forkserver_preload(headless.PRELOAD)
 _PACKAGES = str(Path(fpa.study.__file__).resolve().parents[2])
-# For formats of JSON that no notebook has, a package compiles its grammar whenever it is imported, for a second.
-_PAPERMILL = "import sys; sys.modules['rfc3987_syntax'] = None; from papermill.cli import papermill; papermill()"
 _CELL_FILE = re.compile(re.escape(tempfile.gettempdir()) + r"[/\\]ipykernel_\d+[/\\]\d+\.py")
 
 
@@ -40,12 +38,14 @@ def execute(notebook: Path, copy: Path, parameters: Mapping[str, Any], environme
         "PYTHONPATH": _prepend(_PACKAGES, "PYTHONPATH"),
         **environment,
     }
-    command = _papermill(notebook, copy, parameters)
-    done = subprocess.run(command, env=seen, capture_output=True, text=True, start_new_session=True)
-    if done.returncode < 0:
-        raise RunFailed(f"it was stopped by signal {-done.returncode}")
-    if done.returncode:
-        raise RunFailed(_sentence(copy, done.stderr))
+    told = copy.parent / "told"
+    process = _FORKS.Process(target=headless.run, args=(notebook, copy, dict(parameters), seen, told))
+    process.start()
+    process.join()
+    if process.exitcode and process.exitcode < 0:
+        raise RunFailed(f"it was stopped by signal {-process.exitcode}")
+    if process.exitcode:
+        raise RunFailed(_sentence(copy, told.read_text() if told.is_file() else ""))
     tidy(copy, notebook.parent.parent)
 
 
@@ -77,13 +77,6 @@ def _tidy_text(value: Any, root: Path) -> Any:
     if isinstance(value, list):
         return [_tidy_text(entry, root) for entry in value]
     return _CELL_FILE.sub("<cell>", value.replace(str(root), ".")) if isinstance(value, str) else value
-
-
-def _papermill(notebook: Path, copy: Path, parameters: Mapping[str, Any]) -> list[str]:
-    """The command; YAML, unlike the plain option, keeps the parameters' types."""
-    encoded = base64.b64encode(yaml.safe_dump(dict(parameters)).encode()).decode()
-    options = ["--kernel", "python3", "--cwd", str(notebook.parent), "--no-progress-bar", "--log-level", "ERROR"]
-    return [sys.executable, "-c", _PAPERMILL, str(notebook), str(copy), "--parameters_base64", encoded, *options]
 
 
 def _prepend(folder: str, variable: str) -> str:

@@ -50,6 +50,12 @@ METHODS = {
         Method("SCS+Neural-MLP", "#D55E00"),
         Method("SCS+Neural-MLP safe", "#CC79A7", (0, (6, 1.5, 1, 1.5))),
         Method("SCS learned metric", "#56B4E9", (0, (3, 1, 1, 1)), map="learned"),
+        Method("DR", "#000000", map="dr"),
+        Method("DR tuned", "#117733", (0, (1, 1)), map="dr"),
+        Method("DR Giselsson-Boyd", "#999933", (0, (1.5, 1)), map="dr"),
+        Method("DR learned metric", "#332288", map="dr"),
+        Method("DR learned metric+AA", "#AA4499", (0, (4, 1.5)), map="dr"),
+        Method("DR oracle metric", "#882255", (0, (6, 1.5, 1, 1.5)), map="dr"),
     )
 }
 
@@ -66,6 +72,7 @@ METRICS = {
         Metric("dual", "Dual residual", r"$\|A^\mathrm{T}y + c\|_2\,/\,(1 + \|c\|_2)$"),
         Metric("gap", "Duality gap", r"$|c^\mathrm{T}x + b^\mathrm{T}y|\,/\,(1 + |c^\mathrm{T}x| + |b^\mathrm{T}y|)$"),
         Metric("tau", r"Scaling $\tau$", r"$\tau$", of_point=False),
+        Metric("error", "Squared error", r"$\|x - x^\star\|_2^2$"),
     )
 }
 
@@ -78,6 +85,7 @@ COMPARABLE = {
     "dual": _ALL_MAPS,
     "gap": _ALL_MAPS,
     "tau": {"scs"},
+    "error": _ALL_MAPS,
 }
 
 

@@ -16,7 +16,8 @@ from matplotlib.axes import Axes
 from matplotlib.axis import Axis
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
-from scipy.stats import spearmanr, theilslopes
+from numpy.typing import ArrayLike
+from scipy.stats import rankdata, theilslopes
 
 import fpa
 from fpa.study.errors import StudyError
@@ -74,19 +75,20 @@ def tabulate(families: Sequence[Trained], found: Mapping[str, Mapping[str, float
 
 def correlations(table: pd.DataFrame, seed: int = 0) -> pd.DataFrame:
     """Spearman's rank correlation of each feature with the gain, with a 90 % interval from resampled families."""
-    rng = np.random.default_rng(seed)
-    draws = [rng.integers(len(table), size=len(table)) for _ in range(_RESAMPLED)]
+    draws = np.random.default_rng(seed).integers(len(table), size=(_RESAMPLED, len(table)))
+    gain = table[GAIN].to_numpy()
     rows = []
     for name in WORDS:
-        resampled = [_spearman(table[name].to_numpy()[draw], table[GAIN].to_numpy()[draw]) for draw in draws]
+        feature = table[name].to_numpy()
+        resampled = _spearman(feature[draws], gain[draws])
         low, high = np.nanquantile(resampled, [0.05, 0.95]) if not np.isnan(resampled).all() else (np.nan, np.nan)
-        rows.append((name, WORDS[name], _spearman(table[name], table[GAIN]), low, high))
+        rows.append((name, WORDS[name], float(_spearman(feature, gain)), low, high))
     return pd.DataFrame(rows, columns=["feature", "meaning", "spearman", "5 %", "95 %"])
 
 
 def best(table: pd.DataFrame) -> str:
     """The feature whose ranks agree best with those of the gain, in either direction."""
-    agreement = {name: abs(_spearman(table[name], table[GAIN])) for name in WORDS}
+    agreement = {name: abs(float(_spearman(table[name], table[GAIN]))) for name in WORDS}
     return max(agreement, key=lambda name: np.nan_to_num(agreement[name]))
 
 
@@ -108,7 +110,7 @@ def leave_one_out(table: pd.DataFrame) -> pd.DataFrame:
 
 def agreement(predictions: pd.DataFrame) -> float:
     """Spearman's correlation between predicted and reached gains."""
-    return _spearman(predictions["predicted"], predictions[GAIN])
+    return float(_spearman(predictions["predicted"], predictions[GAIN]))
 
 
 @dataclass(frozen=True)
@@ -216,7 +218,9 @@ def _few_numbers(axis: Axis) -> None:
     axis.set_minor_formatter(NullFormatter())
 
 
-def _spearman(first, second) -> float:
-    if len(np.unique(first)) < 2 or len(np.unique(second)) < 2:
-        return float("nan")
-    return float(spearmanr(first, second).statistic)
+def _spearman(first: ArrayLike, second: ArrayLike) -> np.ndarray:
+    """Spearman's rank correlation along the last axis; nan where either is constant."""
+    one, two = (rankdata(values, axis=-1) for values in (first, second))
+    one, two = (ranks - ranks.mean(axis=-1, keepdims=True) for ranks in (one, two))
+    size = np.sqrt((one**2).sum(axis=-1) * (two**2).sum(axis=-1))
+    return np.divide((one * two).sum(axis=-1), size, out=np.full(size.shape, np.nan), where=size > 0)

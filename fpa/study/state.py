@@ -6,7 +6,7 @@ A finished run leaves the entry that also stands in the manifest, with that key 
 """
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from threading import Lock
@@ -55,26 +55,25 @@ def load(root: Path, profile: str) -> Study:
 
 
 def make_key(study: Study, spec: runs.Spec) -> str:
-    """The sha256 of everything a run's products follow from."""
+    """The sha256 of everything a run's products follow from.
+
+    One thread at a time reads code: CPython 3.11 may fail where two of them parse at once.
+    """
     notebook = study.notebook(spec)
     read = [product for name in spec.needs for product in study.specs[name].makes if product.endswith(".csv")]
     loaded = [find_product(study.folder, name) for run in spec.loads for name in (model_of(run), data_of(run))]
+    with _PARSING:
+        code = fingerprint.digest(notebooks.imported(notebook))
     identity = {
         "notebook": notebooks.cells(notebook),
         "parameters": study.parameters(spec),
         "makes": spec.makes,
-        "code": _digest(notebooks.imported(notebook)),
+        "code": code,
         "lock": manifest.digests(study.root, ["requirements.lock"]),
         "data": manifest.digests(study.folder, read),
         "loaded": [sha256(path) for path in loaded if path.is_file()],
     }
     return sha256(json.dumps(identity, sort_keys=True))
-
-
-def _digest(modules: Iterable[str]) -> str:
-    """The digest of code, by one thread at a time: CPython 3.11 may fail where two of them parse at once."""
-    with _PARSING:
-        return fingerprint.digest(modules)
 
 
 def finished(study: Study, spec: runs.Spec) -> dict[str, Any] | None:
