@@ -12,7 +12,7 @@ from fpa.programs import ConeProgram, Point, norm
 _EQUILIBRATION_PASSES = 10
 
 
-class SCS(AbstractSplitting[ConeProgram]):
+class SCS(AbstractSplitting):
     """The splitting of O'Donoghue et al. (2016), equations (4)-(6) of the main paper, in the metric R.
 
     With R = diag(rho_x I, R_y, 1) and relaxation a, one application to z = (u; v) is
@@ -41,8 +41,6 @@ class SCS(AbstractSplitting[ConeProgram]):
             raise ValueError(f"SCS: relaxation must lie strictly between 0 and 2, got {self.relaxation}.")
 
     def bind(self, program: ConeProgram) -> "SCSMap":
-        if program.P is not None:
-            raise ValueError("SCS: the embedding takes linear objectives only; canonicalize with quadratic=False.")
         scaled = equilibrate(program, _EQUILIBRATION_PASSES if self.equilibrate else 0)
         dtype = program.b.dtype
         rho_x = jnp.asarray(self.rho_x, dtype)
@@ -63,7 +61,7 @@ class SCS(AbstractSplitting[ConeProgram]):
         )
 
 
-class SCSMap(AbstractFixedPointMap[ConeProgram]):
+class SCSMap(AbstractFixedPointMap):
     """SCS bound to one program. Iterates z = (u; v), u = (x, y, tau), v = (r, s, kappa), are equilibrated ones.
 
     `(px, py)` solves the system for the right-hand side (c, b), and `pivot` is the Schur complement of tau.

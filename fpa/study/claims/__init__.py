@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from fpa.study.claims import intermittent, learning, recurrent, sizes, unnormalized, variants
+from fpa.study.claims import intermittent, recurrent, sizes, unnormalized, variants
 from fpa.study.claims.base import Claim as Claim
 from fpa.study.claims.base import Evidence as Evidence
 from fpa.study.claims.base import Missing, evidence
@@ -20,7 +20,6 @@ CLAIMS: tuple[Claim, ...] = (
     *recurrent.CLAIMS,
     *intermittent.CLAIMS,
     *variants.CLAIMS,
-    *learning.CLAIMS,
     *unnormalized.CLAIMS,
 )
 COLUMNS = ["id", "source", "statement", "paper", "ours", "holds"]
