@@ -20,7 +20,7 @@ unexport PYTHONDONTWRITEBYTECODE
 figures: $(READY) ## draw every figure and table (PROFILE=smoke|laptop|paper, RUN=one run, FRESH=1: train anew)
 	$(STUDY) run --profile $(PROFILE) $(if $(RUN),--run $(RUN)) $(if $(FRESH),--fresh)
 
-smoke: $(READY) ## the same in miniature, in about three minutes
+smoke: $(READY) ## the same in miniature, in a few minutes
 	$(STUDY) run --profile smoke $(if $(RUN),--run $(RUN)) $(if $(FRESH),--fresh)
 
 test: $(READY) ## run all tests, the notebooks included

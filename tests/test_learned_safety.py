@@ -39,9 +39,9 @@ def _solve(accelerator, distribution, batch, tol=1e-3):
 def test_a_safe_model_is_hardly_later_than_plain_iteration(family, spoiled):
     """Composed as in the study within a fifth, up to the ten iterations after which residuals are looked at.
 
-    Alone, without Anderson acceleration after it, within a fifth and a constant. On data a hundred times their usual
-    size every instance converges, composed within a fifth on average: another path may be longer for one of them,
-    and which it is depends on how a processor rounds.
+    Alone, without Anderson acceleration after it, within a fifth and a constant; on data a hundred times their usual
+    size it converges, but a bad start may cost more. There, on the Lasso, one of the six instances may be later than
+    that when composed, and which it is depends on how a processor rounds; their mean may not.
     """
     distribution = FAMILIES[family]
     batch = sample_batch(distribution, jax.random.key(11), 6)
@@ -49,6 +49,7 @@ def test_a_safe_model_is_hardly_later_than_plain_iteration(family, spoiled):
     plain = _solve(Picard(), distribution, data)
     assert np.all(plain.status == Status.SOLVED)
     spoil = SPOIL[spoiled]
+    spared = 1 if (family, spoiled) == ("lasso", "shifted") else 0
     for kind, make in MODELS.items():
         model = jax.tree.map(lambda x: spoil(x) if eqx.is_inexact_array(x) else x, make(bound(distribution)))
         safe = composed(Solver(accelerator=model)).accelerator
@@ -56,7 +57,7 @@ def test_a_safe_model_is_hardly_later_than_plain_iteration(family, spoiled):
             solution = _solve(accelerator, distribution, data)
             assert np.all(solution.status == Status.SOLVED), kind
             late = np.asarray(solution.iterations) - 1.2 * np.asarray(plain.iterations)
-            assert (late.mean() if spoiled == "shifted" else late.max()) <= constant, (kind, late)
+            assert np.sort(late)[-1 - spared] <= constant and late.mean() <= constant, (kind, late)
             assert accelerator is safe or spoiled != "nan" or np.array_equal(solution.iterations, plain.iterations)
 
 
