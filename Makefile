@@ -24,7 +24,7 @@ smoke: $(READY) ## the same in miniature, in a few minutes
 	$(STUDY) run --profile smoke $(if $(RUN),--run $(RUN)) $(if $(FRESH),--fresh)
 
 test: $(READY) ## run all tests, the notebooks included
-	$(VENV) pytest tests --nbval-lax notebooks --numprocesses auto --dist loadscope
+	OPENBLAS_NUM_THREADS=1 $(VENV) pytest tests --nbval-lax notebooks --numprocesses auto --dist loadscope
 
 lint: $(READY) ## check style, types, and that notebooks are stripped
 	$(VENV) ruff check

@@ -8,6 +8,7 @@ from fpa.accelerators import AbstractAccelerator as AbstractAccelerator
 from fpa.accelerators import AbstractMixing as AbstractMixing
 from fpa.accelerators import AndersonAcceleration as AndersonAcceleration
 from fpa.accelerators import Intermittent as Intermittent
+from fpa.accelerators import LearnedMetric as LearnedMetric
 from fpa.accelerators import Picard as Picard
 from fpa.accelerators import Recurrent as Recurrent
 from fpa.accelerators import Safeguarded as Safeguarded
@@ -21,9 +22,13 @@ from fpa.cones import Product as Product
 from fpa.cones import SecondOrder as SecondOrder
 from fpa.cones import Zero as Zero
 from fpa.distributions import AbstractDistribution as AbstractDistribution
+from fpa.distributions import BoxQP as BoxQP
 from fpa.distributions import DynamicLasso as DynamicLasso
 from fpa.distributions import FixedLasso as FixedLasso
 from fpa.distributions import Lasso as Lasso
+from fpa.distributions import Portfolio as Portfolio
+from fpa.distributions import QuadcopterMPC as QuadcopterMPC
+from fpa.distributions import RandomQP as RandomQP
 from fpa.distributions import RobustKalman as RobustKalman
 from fpa.distributions import role_key as role_key
 from fpa.distributions import sample_batch as sample_batch
@@ -37,7 +42,13 @@ from fpa.layouts import Layout as Layout
 from fpa.layouts import site_layout as site_layout
 from fpa.maps import SCS as SCS
 from fpa.maps import AbstractFixedPointMap as AbstractFixedPointMap
+from fpa.maps import AbstractMetric as AbstractMetric
 from fpa.maps import AbstractSplitting as AbstractSplitting
+from fpa.maps import ActiveSetMetric as ActiveSetMetric
+from fpa.maps import ConstantMetric as ConstantMetric
+from fpa.maps import DouglasRachford as DouglasRachford
+from fpa.maps import giselsson_boyd as giselsson_boyd
+from fpa.persistence import describe as describe
 from fpa.persistence import halved as halved
 from fpa.persistence import load as load
 from fpa.persistence import read_header as read_header
@@ -49,6 +60,9 @@ from fpa.solver import Solution as Solution
 from fpa.solver import Solver as Solver
 from fpa.solver import Status as Status
 from fpa.solver import Trace as Trace
+from fpa.training import LastError as LastError
+from fpa.training import LastGap as LastGap
+from fpa.training import LastKKT as LastKKT
 from fpa.training import Regression as Regression
 from fpa.training import TruncatedWindows as TruncatedWindows
 from fpa.training import Unrolled as Unrolled

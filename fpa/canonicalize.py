@@ -82,6 +82,7 @@ class Canonical(eqx.Module):
     cone: AbstractCone
     sparsity: Sparsity | None
     variables: dict[str, _Recovery]
+    P: Float[Array, "n n"] | None = None
 
     def __call__(self, parameters: Mapping[str, ArrayLike], context: Array | None = None) -> ConeProgram:
         """The program for `parameters`, a value for each varying Parameter by name.
@@ -94,8 +95,9 @@ class Canonical(eqx.Module):
     @eqx.filter_jit
     def _assemble(self, theta: Float[Array, " p"], context: Array) -> ConeProgram:
         m, n = self.b.base.shape[0], self.c.base.shape[0]
+        P = None if self.P is None else self.P.astype(theta.dtype)
         return ConeProgram(
-            self.A(theta).reshape(n, m).T, self.b(theta), self.c(theta), self.cone, context, self.sparsity
+            self.A(theta).reshape(n, m).T, self.b(theta), self.c(theta), self.cone, context, self.sparsity, P
         )
 
     def context(self, parameters: Mapping[str, ArrayLike]) -> Float[Array, " p"]:
@@ -120,15 +122,16 @@ def _check_value(name: str, shape: tuple[int, ...], value: ArrayLike) -> None:
         raise ValueError(f"Parameter {name!r} is not finite.")
 
 
-def canonicalize(problem, varying: Sequence[str] | None = None) -> Canonical:
+def canonicalize(problem, varying: Sequence[str] | None = None, quadratic: bool = False) -> Canonical:
     """Canonicalise a CVXPY problem, once, into a map from parameters to cone programs.
 
     `varying` names the Parameters that vary (default: all); the others are fixed at their present values. Data
-    A, b and c may all depend on parameters. Variables of the problem come back by `Canonical.recover`.
+    A, b and c may all depend on parameters. With `quadratic` a quadratic objective stays one, P, which must not vary;
+    else it becomes second-order cones. Variables of the problem come back by `Canonical.recover`.
 
     Raises ValueError, naming the culprit, if the problem is not convex, not DPP, has integer variables, cones other
-    than zero, nonnegative, second-order and semidefinite, two parameters or variables of one name, or a fixed
-    parameter without value.
+    than zero, nonnegative, second-order and semidefinite, two parameters or variables of one name, a P that varies, or
+    a fixed parameter without value.
     """
     _check(problem)
     parameters = _by_name(problem.parameters(), "parameters")
@@ -136,7 +139,7 @@ def canonicalize(problem, varying: Sequence[str] | None = None) -> Canonical:
     for name in varying:
         if name not in parameters:
             raise ValueError(f"The problem has no parameter {name!r}; it has {sorted(parameters)}.")
-    data, reductions, inverse = _conic_form(problem, parameters)
+    data, reductions, inverse = _conic_form(problem, parameters, quadratic)
     cone = _cone(data["dims"])
     tensors = _tensors(data["param_prob"], parameters, varying)
     return Canonical(
@@ -147,6 +150,7 @@ def canonicalize(problem, varying: Sequence[str] | None = None) -> Canonical:
         cone=cone,
         sparsity=_sparsity(*tensors["A"], shape=(cone.dim, len(tensors["c"][1]))),
         variables=_recoveries(problem, data["param_prob"], reductions, inverse),
+        P=_quadratic_part(data["param_prob"]) if quadratic else None,
     )
 
 
@@ -182,8 +186,8 @@ def _by_name(leaves, kind: str) -> dict:
     return named
 
 
-def _conic_form(problem, parameters: dict):
-    """CVXPY's canonical data for SCS with a linear objective; parameter values do not matter and are put back."""
+def _conic_form(problem, parameters: dict, quadratic: bool):
+    """CVXPY's canonical data for SCS; parameter values do not matter and are put back."""
     import cvxpy as cp
 
     fresh = cp.Problem(problem.objective, problem.constraints)
@@ -191,7 +195,7 @@ def _conic_form(problem, parameters: dict):
     try:
         for parameter in missing:
             parameter.value = parameter.project(np.ones(parameter.shape))
-        canonical: Any = fresh.get_problem_data(cp.SCS, solver_opts={"use_quad_obj": False})
+        canonical: Any = fresh.get_problem_data(cp.SCS, solver_opts={"use_quad_obj": quadratic})
     finally:
         for parameter in missing:
             parameter.value = None
@@ -233,6 +237,16 @@ def _tensors(conic, parameters: dict, varying: list[str]) -> dict[str, tuple[sp.
     rows = {"A": slice(0, m * n), "b": slice(m * n, m * (n + 1)), "c": slice(m * (n + 1), m * (n + 1) + n)}
     signs = {"A": -1.0, "b": 1.0, "c": 1.0}
     return {name: (signs[name] * tensor[rows[name]], signs[name] * constant[rows[name]]) for name in rows}
+
+
+def _quadratic_part(conic) -> Float[Array, "n n"] | None:
+    """P, or None where the objective is linear."""
+    if conic.P is None:
+        return None
+    tensor = sp.csc_array(conic.P)
+    if tensor[:, : conic.param_id_to_col[-1]].nnz:
+        raise ValueError("The quadratic part of the objective depends on parameters; only its linear part may.")
+    return jnp.asarray(tensor[:, [conic.param_id_to_col[-1]]].toarray().reshape(conic.x.size, conic.x.size, order="F"))
 
 
 def _sparsity(tensor: sp.csr_array, base: np.ndarray, shape: tuple[int, int]) -> Sparsity | None:

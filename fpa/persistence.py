@@ -50,6 +50,11 @@ def read_header(path: str | Path) -> dict[str, Any]:
     return {name: header[name] for name in ("fpa", "family", "note")}
 
 
+def read_arrays(path: str | Path) -> dict[str, np.ndarray]:
+    """The arrays in a saved solver's file, in the order of its fields."""
+    return _read(Path(path))[1]
+
+
 def describe(distribution: AbstractDistribution) -> dict[str, Any]:
     """The family in words and numbers: its class, its settings, the shapes of its parameters, n and m."""
     fields = {field.name: getattr(distribution, field.name) for field in dataclasses.fields(distribution)}

@@ -1,10 +1,12 @@
-"""Cone programs in standard form, their points, and how well a point solves them."""
+"""Programs in standard form, their points, and how well a point solves them."""
+
+from abc import abstractmethod
 
 import equinox as eqx
 import jax.numpy as jnp
 import numpy as np
 from jax.core import Tracer
-from jaxtyping import Array, Float
+from jaxtyping import Array, Bool, Float
 
 from fpa.cones import AbstractCone
 from fpa.matrices import AbstractMatrix, Dense, Sparse, Sparsity
@@ -31,10 +33,47 @@ class Residuals(eqx.Module):
         return jnp.maximum(jnp.maximum(self.primal, self.dual), self.gap)
 
 
-class ConeProgram(eqx.Module):
-    """One instance of the standard form (1): minimise c'x subject to Ax + s = b, s in K.
+class AbstractProgram(eqx.Module):
+    """One optimisation problem: what a solver asks of it."""
 
-    Its dual is: maximise -b'y subject to A'y + c = 0, y in K*. `A` is m x n, `b` has length m and `c` length n.
+    context: eqx.AbstractVar[Array]
+
+    @abstractmethod
+    def residuals(self, point: Point) -> Residuals:
+        """How far a point is from optimal."""
+
+    @property
+    @abstractmethod
+    def origin(self) -> Point:
+        """The zero point."""
+
+    @abstractmethod
+    def outside(self, point: Point) -> Float[Array, ""]:
+        """How far s and y are from where they have to lie, relative to the data."""
+
+    @abstractmethod
+    def certify(self, raw: Point, tol: float) -> "Certificate":
+        """What `raw`, a point without scale, proves to the tolerance `tol`."""
+
+
+class Certificate(eqx.Module):
+    """Whether a program is proved infeasible, or unbounded, and by which point.
+
+    `infeasible_by` has y in K* with A'y = 0 and b'y = -1, `unbounded_by` x and s in K with Ax + s = 0, Px = 0 and
+    c'x = -1; the rest is NaN.
+    """
+
+    infeasible: Bool[Array, ""]
+    unbounded: Bool[Array, ""]
+    infeasible_by: Point
+    unbounded_by: Point
+
+
+class ConeProgram(AbstractProgram):
+    """One instance of the standard form: minimise x'Px/2 + c'x subject to Ax + s = b, s in K.
+
+    Its dual is: maximise -x'Px/2 - b'y subject to Px + A'y + c = 0, y in K*. `A` is m x n, `b` has length m and `c`
+    length n. `P` is n x n, symmetric and positive semidefinite, or None for a linear objective, the paper's form (1).
     `context` is what networks see of the instance, a vector; by default empty. `sparsity` names the entries of A
     that can be nonzero, when they are few; derivatives with respect to the others are then zero.
 
@@ -47,12 +86,14 @@ class ConeProgram(eqx.Module):
     cone: AbstractCone
     context: Array
     sparsity: Sparsity | None
+    P: Array | None
 
-    def __init__(self, A, b, c, cone: AbstractCone, context=None, sparsity: Sparsity | None = None):
+    def __init__(self, A, b, c, cone: AbstractCone, context=None, sparsity: Sparsity | None = None, P=None):
         self.A, self.b, self.c = _floating("A", A), _floating("b", b), _floating("c", c)
         self.cone = cone
         self.context = jnp.zeros((0,), self.b.dtype) if context is None else _floating("context", context)
         self.sparsity = sparsity
+        self.P = None if P is None else _floating("P", P)
         self._check_shapes()
 
     def _check_shapes(self):
@@ -64,6 +105,8 @@ class ConeProgram(eqx.Module):
                 raise ValueError(
                     f"ConeProgram: {name} must have shape ({length},) to fit A of shape {(m, n)}, got {value.shape}."
                 )
+        if self.P is not None and self.P.shape != (n, n):
+            raise ValueError(f"ConeProgram: P must have shape {(n, n)} to fit A of shape {(m, n)}, got {self.P.shape}.")
         if self.cone.dim != m:
             raise ValueError(f"ConeProgram: the cone has dimension {self.cone.dim}, but A has {m} rows.")
 
@@ -77,14 +120,42 @@ class ConeProgram(eqx.Module):
     def residuals(self, point: Point) -> Residuals:
         """Relative primal and dual residuals and duality gap of a point, in the Euclidean norm.
 
-        primal = ||Ax + s - b|| / (1 + ||b||), dual = ||A'y + c|| / (1 + ||c||),
-        gap = |c'x + b'y| / (1 + |c'x| + |b'y|).
+        primal = ||Ax + s - b|| / (1 + ||b||), dual = ||Px + A'y + c|| / (1 + ||c||),
+        gap = |x'Px + c'x + b'y| / (1 + |x'Px/2 + c'x| + |x'Px/2 + b'y|).
         """
         cx, by = jnp.vdot(self.c, point.x), jnp.vdot(self.b, point.y)
+        dual = self.matrix.rmv(point.y) + self.c
+        if self.P is not None:
+            Px = self.P @ point.x
+            half = jnp.vdot(point.x, Px) / 2
+            cx, by, dual = half + cx, half + by, Px + dual
         return Residuals(
             primal=norm(self.matrix.mv(point.x) + point.s - self.b) / (1 + norm(self.b)),
-            dual=norm(self.matrix.rmv(point.y) + self.c) / (1 + norm(self.c)),
+            dual=norm(dual) / (1 + norm(self.c)),
             gap=jnp.abs(cx + by) / (1 + jnp.abs(cx) + jnp.abs(by)),
+        )
+
+    @property
+    def origin(self) -> Point:
+        return Point(jnp.zeros_like(self.c), jnp.zeros_like(self.b), jnp.zeros_like(self.b))
+
+    def outside(self, point):
+        outside_s = norm(point.s - self.cone.project(point.s)) / (1 + norm(self.b))
+        outside_y = norm(point.y - self.cone.project_dual(point.y)) / (1 + norm(self.c))
+        return jnp.maximum(outside_s, outside_y)
+
+    def certify(self, raw, tol):
+        by, cx = jnp.vdot(self.b, raw.y), jnp.vdot(self.c, raw.x)
+        recession = norm(self.matrix.mv(raw.x) + raw.s)
+        if self.P is not None:
+            recession = jnp.maximum(recession, norm(self.P @ raw.x))
+        of_y, of_x = -1 / jnp.where(by < 0, by, -1), -1 / jnp.where(cx < 0, cx, -1)
+        nan = jnp.array(jnp.nan, self.b.dtype)
+        return Certificate(
+            infeasible=(by < 0) & (norm(self.matrix.rmv(raw.y)) <= -tol * by),
+            unbounded=(cx < 0) & (recession <= -tol * cx),
+            infeasible_by=Point(nan * raw.x, of_y * raw.y, nan * raw.s),
+            unbounded_by=Point(of_x * raw.x, nan * raw.y, of_x * raw.s),
         )
 
 

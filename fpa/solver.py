@@ -12,7 +12,7 @@ from jaxtyping import Array, Float, Int
 
 from fpa.accelerators import AbstractAccelerator, Picard
 from fpa.maps import SCS, AbstractFixedPointMap, AbstractSplitting
-from fpa.programs import ConeProgram, Point, Residuals, norm
+from fpa.programs import AbstractProgram, Point, Residuals
 
 _CHECK_EVERY = 10
 
@@ -135,7 +135,9 @@ class Solver(eqx.Module):
         return z, state, jax.tree.map(lambda *parts: jnp.concatenate(parts), *records)
 
     @eqx.filter_jit
-    def trace(self, program: ConeProgram, num_steps: int, start: Point | None = None, residuals: bool = True) -> Trace:
+    def trace(
+        self, program: AbstractProgram, num_steps: int, start: Point | None = None, residuals: bool = True
+    ) -> Trace:
         """`num_steps` iterations on one program, from the accelerator's first iterate or from the point `start`.
 
         With `residuals=False` only the fixed-point residual is recorded.
@@ -151,19 +153,19 @@ class Solver(eqx.Module):
     @eqx.filter_jit
     def solve(
         self,
-        program: ConeProgram,
+        program: AbstractProgram,
         tol: float = 1e-6,
         max_steps: int = 10_000,
         start: Point | None = None,
         certificate_tol: float = 1e-7,
     ) -> Solution:
-        """Iterate until the primal and dual residuals and the gap are at most `tol`; see `ConeProgram.residuals`.
+        """Iterate until the primal and dual residuals and the gap are at most `tol`; see the program's `residuals`.
 
         Residuals are looked at every 10 iterations, and once before the first where a warm `start` is given. A
         program is infeasible (unbounded) when a certificate holds to `certificate_tol`. Not differentiable in
         reverse mode; `trace` is. Raises ValueError for a `tol` that the precision of the data cannot resolve.
         """
-        _check_tolerance(tol, program.b.dtype)
+        _check_tolerance(tol, program.origin.x.dtype)
         if max_steps < 0:
             raise ValueError(f"Solver.solve: max_steps must not be negative, got {max_steps}.")
         op = self.splitting.bind(program)
@@ -239,39 +241,30 @@ def _check_tolerance(tol: float, dtype):
         raise ValueError(f"Solver.solve: tol={tol} is below what {dtype} resolves; use at least {smallest:.1e}.")
 
 
-def _first_solution(program: ConeProgram, tol: float, start: Point | None) -> Solution:
-    """Before the first iteration: solved if `start` is feasible for both cones and its residuals are small."""
-    point = start
-    if point is None:
-        point = Point(jnp.zeros_like(program.c), jnp.zeros_like(program.b), jnp.zeros_like(program.b))
+def _first_solution(program: AbstractProgram, tol: float, start: Point | None) -> Solution:
+    """Before the first iteration: solved if `start` lies in the cones and its residuals are small."""
+    point = program.origin if start is None else start
     residuals = program.residuals(point)
-    outside_s = norm(point.s - program.cone.project(point.s)) / (1 + norm(program.b))
-    outside_y = norm(point.y - program.cone.project_dual(point.y)) / (1 + norm(program.c))
-    solved = (residuals.worst <= tol) & (outside_s <= tol) & (outside_y <= tol) & (start is not None)
+    solved = (residuals.worst <= tol) & (program.outside(point) <= tol) & (start is not None)
     status = jnp.where(solved, jnp.int32(Status.SOLVED), jnp.int32(Status.RUNNING))
     return Solution(point, status, jnp.zeros((), jnp.int32), residuals)
 
 
 def _judge(op, fz, point: Point, iterations, tols: tuple[float, float]) -> Solution:
     tol, certificate_tol = tols
-    program, residuals = op.program, op.program.residuals(point)
-    raw = op.certificate(fz)
-    by, cx = jnp.vdot(program.b, raw.y), jnp.vdot(program.c, raw.x)
-    infeasible = (by < 0) & (norm(program.matrix.rmv(raw.y)) <= -certificate_tol * by)
-    unbounded = (cx < 0) & (norm(program.matrix.mv(raw.x) + raw.s) <= -certificate_tol * cx)
-    solved = op.scale(fz)[1] & (residuals.worst <= tol)
+    residuals = op.program.residuals(point)
+    proof = op.program.certify(op.certificate(fz), certificate_tol)
     cases = [
         (~jnp.all(jnp.isfinite(fz)), Status.NONFINITE),
-        (solved, Status.SOLVED),
-        (infeasible, Status.INFEASIBLE),
-        (unbounded, Status.UNBOUNDED),
+        (op.scale(fz)[1] & (residuals.worst <= tol), Status.SOLVED),
+        (proof.infeasible, Status.INFEASIBLE),
+        (proof.unbounded, Status.UNBOUNDED),
     ]
     status = jnp.select([case for case, _ in cases], [jnp.int32(s) for _, s in cases], jnp.int32(Status.RUNNING))
-    nan = jnp.array(jnp.nan, fz.dtype)
-    is_infeasible, is_unbounded = status == Status.INFEASIBLE, status == Status.UNBOUNDED
-    primal_scale = jnp.where(is_infeasible, nan, jnp.where(is_unbounded, -1 / jnp.where(cx < 0, cx, -1), 1))
-    dual_scale = jnp.where(is_unbounded, nan, jnp.where(is_infeasible, -1 / jnp.where(by < 0, by, -1), 1))
-    certificate = is_infeasible | is_unbounded
-    chosen = jax.tree.map(lambda r, p: jnp.where(certificate, r, p), raw, point)
-    final = Point(primal_scale * chosen.x, dual_scale * chosen.y, primal_scale * chosen.s)
+
+    def choose(infeasible_by, unbounded_by, reached):
+        certificate = jnp.where(status == Status.INFEASIBLE, infeasible_by, unbounded_by)
+        return jnp.where((status == Status.INFEASIBLE) | (status == Status.UNBOUNDED), certificate, reached)
+
+    final = jax.tree.map(choose, proof.infeasible_by, proof.unbounded_by, point)
     return Solution(final, status, iterations, residuals)

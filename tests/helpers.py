@@ -18,7 +18,7 @@ import scs
 from fpa.accelerators import AbstractAccelerator, AndersonAcceleration, Picard, Safeguarded, Switch
 from fpa.cones import AbstractCone, NonNegative, PositiveSemidefinite, Product, SecondOrder, Zero
 from fpa.distributions import AbstractDistribution, DynamicLasso, FixedLasso, Lasso, RobustKalman
-from fpa.maps import SCS, AbstractSplitting
+from fpa.maps import SCS, AbstractSplitting, ConstantMetric
 from fpa.programs import ConeProgram, Point
 
 CONES: dict[str, AbstractCone] = {
@@ -61,6 +61,7 @@ SPLITTINGS: dict[str, AbstractSplitting] = {
     "scs-plain": SCS(equilibrate=False),
     "scs-to-the-letter": SCS(relaxation=1.0, rho_x=1.0),
     "scs-scale-3": SCS(scale=3.0),
+    "scs-metric": SCS(metric=ConstantMetric(2.0, 0.4)),
 }
 
 ACCELERATORS: dict[str, AbstractAccelerator] = {

@@ -11,7 +11,17 @@ import pytest
 from helpers import DISTRIBUTIONS, instance, solve_scs
 from problems import Portfolio
 
-from fpa.distributions import Lasso, RobustKalman, role_key, sample_batch, stream
+from fpa.distributions import (
+    BoxQP,
+    Lasso,
+    QuadcopterMPC,
+    RandomQP,
+    RobustKalman,
+    role_key,
+    sample_batch,
+    stream,
+)
+from fpa.distributions import Portfolio as QuadraticPortfolio
 from fpa.distributions.kalman import dynamics, kalman_problem
 from fpa.distributions.lasso import lasso_problem
 from fpa.maps import SCS
@@ -21,7 +31,13 @@ _BATCH = 256
 ROLES = ("train", "validation", "test", "tune")
 
 
-ALL = {**DISTRIBUTIONS, "portfolio": Portfolio()}
+QUADRATIC = {
+    "box-qp": BoxQP(),
+    "quadratic-portfolio": QuadraticPortfolio(5),
+    "random-qp": RandomQP(4, 1.5),
+    "quadcopter": QuadcopterMPC(3),
+}
+ALL = {**DISTRIBUTIONS, "portfolio": Portfolio(), **QUADRATIC}
 PROBLEM = {"lasso": lasso_problem(6, 9), "kalman": kalman_problem(6, 12.0, 2.0, 2.0)}
 
 

@@ -109,7 +109,7 @@ def test_the_map_is_the_stated_one_in_its_metric(name):
     a = applied(name)
     for k in range(COUNT):
         op = instance(a.op, k)
-        R = np.concatenate([np.full(N, op.rho_x), np.asarray(op.system.Ry), [1]])
+        R = np.concatenate([np.asarray(op.system.Rx), np.asarray(op.system.Ry), [1]])
         expected = _step(op.system.A.dense(), op.b, op.c, R, float(op.relaxation), ELSEWHERE[k])
         np.testing.assert_allclose(a.fz[k], expected, rtol=1e-8, atol=1e-8 * np.abs(expected).max())
 
@@ -184,7 +184,7 @@ def _system(seed: int = 0):
 
 def test_the_linear_system_is_solved():
     A, Ry, wx, wy = (jnp.asarray(value) for value in _system())
-    x, y = LinearSystem(Dense(A), jnp.asarray(0.3), Ry).solve(wx, wy)
+    x, y = LinearSystem(Dense(A), jnp.full(A.shape[1], 0.3), Ry).solve(wx, wy)
     matrix = np.block([[0.3 * np.eye(4), A.T], [-A, np.diag(Ry)]])
     np.testing.assert_allclose(np.append(x, y), np.linalg.solve(matrix, np.append(wx, wy)), rtol=1e-10)
 

@@ -11,6 +11,8 @@ from fpa.accelerators.features import Features as Features
 from fpa.accelerators.features import Normalizer as Normalizer
 from fpa.accelerators.gated import GatedNetwork as GatedNetwork
 from fpa.accelerators.intermittent import Intermittent as Intermittent
+from fpa.accelerators.metric import LearnedMetric as LearnedMetric
+from fpa.accelerators.metric import context_network as context_network
 from fpa.accelerators.networks import MLP as MLP
 from fpa.accelerators.networks import AbstractNetwork as AbstractNetwork
 from fpa.accelerators.networks import FlatNetwork as FlatNetwork

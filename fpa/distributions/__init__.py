@@ -8,3 +8,7 @@ from fpa.distributions.dynamic_lasso import DynamicLasso as DynamicLasso
 from fpa.distributions.fixed_lasso import FixedLasso as FixedLasso
 from fpa.distributions.kalman import RobustKalman as RobustKalman
 from fpa.distributions.lasso import Lasso as Lasso
+from fpa.distributions.quadratic import BoxQP as BoxQP
+from fpa.distributions.quadratic import Portfolio as Portfolio
+from fpa.distributions.quadratic import QuadcopterMPC as QuadcopterMPC
+from fpa.distributions.quadratic import RandomQP as RandomQP

@@ -2,5 +2,10 @@
 
 from fpa.maps.base import AbstractFixedPointMap as AbstractFixedPointMap
 from fpa.maps.base import AbstractSplitting as AbstractSplitting
+from fpa.maps.douglas_rachford import DouglasRachford as DouglasRachford
+from fpa.maps.metric import AbstractMetric as AbstractMetric
+from fpa.maps.metric import ActiveSetMetric as ActiveSetMetric
+from fpa.maps.metric import ConstantMetric as ConstantMetric
+from fpa.maps.metric import giselsson_boyd as giselsson_boyd
 from fpa.maps.scs import SCS as SCS
 from fpa.maps.scs import SCSMap as SCSMap

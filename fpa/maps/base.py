@@ -1,17 +1,20 @@
 """What a splitting and its fixed-point map are."""
 
 from abc import abstractmethod
+from typing import Generic, TypeVar
 
 import equinox as eqx
 from jaxtyping import Array, Bool, Float
 
-from fpa.programs import ConeProgram, Point
+from fpa.programs import AbstractProgram, Point
+
+Program = TypeVar("Program", bound=AbstractProgram)
 
 
-class AbstractFixedPointMap(eqx.Module):
+class AbstractFixedPointMap(eqx.Module, Generic[Program]):
     """A fixed-point map f(.; phi) bound to one program. Its iterate z is one vector."""
 
-    program: eqx.AbstractVar[ConeProgram]
+    program: eqx.AbstractVar[Program]
 
     @abstractmethod
     def __call__(self, z: Float[Array, " z"]) -> tuple[Float[Array, " z"], Point]:
@@ -68,9 +71,9 @@ class AbstractFixedPointMap(eqx.Module):
         """The point of z *without* division by tau: where tau vanishes, a certificate of infeasibility."""
 
 
-class AbstractSplitting(eqx.Module):
-    """How a cone program becomes a fixed-point problem."""
+class AbstractSplitting(eqx.Module, Generic[Program]):
+    """How a program becomes a fixed-point problem."""
 
     @abstractmethod
-    def bind(self, program: ConeProgram) -> AbstractFixedPointMap:
+    def bind(self, program: Program) -> AbstractFixedPointMap[Program]:
         """Equilibrate and factorise once; the result is applied many times."""

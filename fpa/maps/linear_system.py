@@ -31,16 +31,17 @@ def _inverse_spd_jvp(primals, tangents):
 
 
 class LinearSystem(eqx.Module):
-    """R + M, factorised. `Ry` holds the y block of the metric, a vector of length m; `Rx` is one number."""
+    """R + M, factorised. `Rx` and `Ry` hold the blocks of the metric."""
 
     A: AbstractMatrix
+    Rx: Float[Array, " n"]
     Ry: Float[Array, " m"]
     G: Float[Array, "n n"]
 
-    def __init__(self, A: AbstractMatrix, Rx: Float[Array, ""], Ry: Float[Array, " m"]):
+    def __init__(self, A: AbstractMatrix, Rx: Float[Array, " n"], Ry: Float[Array, " m"]):
         dense = A.dense()
-        self.A, self.Ry = A, Ry
-        self.G = inverse_spd(Rx * jnp.eye(dense.shape[1], dtype=dense.dtype) + (dense.T / Ry) @ dense)
+        self.A, self.Rx, self.Ry = A, Rx, Ry
+        self.G = inverse_spd(jnp.diag(Rx) + (dense.T / Ry) @ dense)
 
     def solve(self, wx: Float[Array, " n"], wy: Float[Array, " m"]) -> tuple[Float[Array, " n"], Float[Array, " m"]]:
         """Solve (R + M) [x; y] = [wx; wy]."""

@@ -7,23 +7,25 @@ from jaxtyping import Array, Float
 from fpa.equilibration import Equilibration, equilibrate
 from fpa.maps.base import AbstractFixedPointMap, AbstractSplitting
 from fpa.maps.linear_system import LinearSystem
+from fpa.maps.metric import AbstractMetric, ConstantMetric
 from fpa.programs import ConeProgram, Point, norm
 
 _EQUILIBRATION_PASSES = 10
 
 
-class SCS(AbstractSplitting):
+class SCS(AbstractSplitting[ConeProgram]):
     """The splitting of O'Donoghue et al. (2016), equations (4)-(6) of the main paper, in the metric R.
 
-    With R = diag(rho_x I, R_y, 1) and relaxation a, one application to z = (u; v) is
+    With R = diag(R_x, R_y, 1) and relaxation a, one application to z = (u; v) is
 
         u~ = (R + Q)^-1 (R u + v),      u_a = a u~ + (1 - a) u,
         u+ = Pi_C(u_a - R^-1 v),        v+ = v + R (u+ - u_a).
 
-    R_y is 1 / scale, and 1 / (scale zero_scale) on the rows of zero cones (SCS 3 has zero_scale = 1000). R = I and
-    a = 1 give (4)-(6) to the letter; the defaults are those of SCS 2, which reproduce the paper's curves. R is
-    constant within every cone, so Pi_C is the Euclidean projection. Data are equilibrated first; without
-    equilibration tau can stay 0 for many iterations.
+    R_x is rho_x and R_y is 1 / scale, 1 / (scale zero_scale) on the rows of zero cones (SCS 3 has zero_scale = 1000);
+    a `metric` with weights (w_x, w_s) makes that rho_x w_x and 1 / (scale zero_scale w_s). R = I and a = 1 give
+    (4)-(6) to the letter; the defaults are those of SCS 2, which reproduce the paper's curves. R is constant within
+    every cone, so Pi_C is the Euclidean projection. Data are equilibrated first; without equilibration tau can stay 0
+    for many iterations.
     """
 
     relaxation: float | Float[Array, ""] = 1.5
@@ -31,6 +33,7 @@ class SCS(AbstractSplitting):
     scale: float | Float[Array, ""] = 1.0
     zero_scale: float | Float[Array, ""] = 1.0
     equilibrate: bool = eqx.field(static=True, default=True)
+    metric: AbstractMetric = ConstantMetric()
 
     def __check_init__(self):
         for name in ("rho_x", "scale", "zero_scale"):
@@ -41,11 +44,14 @@ class SCS(AbstractSplitting):
             raise ValueError(f"SCS: relaxation must lie strictly between 0 and 2, got {self.relaxation}.")
 
     def bind(self, program: ConeProgram) -> "SCSMap":
+        if program.P is not None:
+            raise ValueError("SCS: the embedding takes linear objectives only; canonicalize with quadratic=False.")
         scaled = equilibrate(program, _EQUILIBRATION_PASSES if self.equilibrate else 0)
         dtype = program.b.dtype
-        rho_x = jnp.asarray(self.rho_x, dtype)
+        x_weights, s_weights = self.metric(program)
+        Rx = jnp.asarray(self.rho_x, dtype) * x_weights
         zero_scale = jnp.where(program.cone.equalities, jnp.asarray(self.zero_scale, dtype), 1)
-        system = LinearSystem(scaled.A, rho_x, 1 / (jnp.asarray(self.scale, dtype) * zero_scale))
+        system = LinearSystem(scaled.A, Rx, 1 / (jnp.asarray(self.scale, dtype) * zero_scale * s_weights))
         px, py = system.solve(scaled.c, scaled.b)
         return SCSMap(
             program=program,
@@ -57,11 +63,10 @@ class SCS(AbstractSplitting):
             py=py,
             pivot=1 + jnp.vdot(scaled.c, px) + jnp.vdot(scaled.b, py),
             relaxation=jnp.asarray(self.relaxation, dtype),
-            rho_x=rho_x,
         )
 
 
-class SCSMap(AbstractFixedPointMap):
+class SCSMap(AbstractFixedPointMap[ConeProgram]):
     """SCS bound to one program. Iterates z = (u; v), u = (x, y, tau), v = (r, s, kappa), are equilibrated ones.
 
     `(px, py)` solves the system for the right-hand side (c, b), and `pivot` is the Schur complement of tau.
@@ -76,18 +81,17 @@ class SCSMap(AbstractFixedPointMap):
     py: Float[Array, " m"]
     pivot: Float[Array, ""]
     relaxation: Float[Array, ""]
-    rho_x: Float[Array, ""]
 
     def __call__(self, z):
         x, y, tau, r, s, kappa = self.split(z)
-        Ry = self.system.Ry
-        tx, ty, ttau = self._project_affine(self.rho_x * x + r, Ry * y + s, tau + kappa)
+        Rx, Ry = self.system.Rx, self.system.Ry
+        tx, ty, ttau = self._project_affine(Rx * x + r, Ry * y + s, tau + kappa)
         a = self.relaxation
         ax, ay, atau = a * tx + (1 - a) * x, a * ty + (1 - a) * y, a * ttau + (1 - a) * tau
-        new_x = ax - r / self.rho_x
+        new_x = ax - r / Rx
         new_y = self.program.cone.project_dual(ay - s / Ry)
         new_tau = jnp.maximum(atau - kappa, 0)
-        new_r = r + self.rho_x * (new_x - ax)
+        new_r = r + Rx * (new_x - ax)
         new_s = s + Ry * (new_y - ay)
         fz = self.join(new_x, new_y, new_tau, new_r, new_s, kappa + new_tau - atau)
         return fz, self._point(fz)

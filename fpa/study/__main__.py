@@ -1,4 +1,4 @@
-"""The command line of the study: `python -m fpa.study run | list | check | bench`.
+"""The command line of the study: `python -m fpa.study run | list | check | bench | carry`.
 
 Exit status: 0 if all is well, 1 if a run failed or a check found something, 2 for bad input, 130 when interrupted.
 """
@@ -9,7 +9,7 @@ import signal
 import sys
 from collections.abc import Sequence
 
-from fpa.study import check, claims, profiles, readme, runner, state
+from fpa.study import carry, check, claims, profiles, readme, runner, state
 from fpa.study.errors import StudyError
 from fpa.study.files import find_root
 
@@ -68,17 +68,27 @@ def _bench(options: argparse.Namespace) -> int:
     return 0
 
 
+def _carry(options: argparse.Namespace) -> int:
+    differing = carry.carry(find_root(), options.revision, options.run)
+    for name, models in differing.items():
+        print(f"{name}: {'differs in ' + ', '.join(models) if models else 'the same models'}")
+    return 1 if any(differing.values()) else 0
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m fpa.study", description="Reproduce the study.")
-    commands = parser.add_subparsers(required=True, metavar="run | list | check | bench")
+    commands = parser.add_subparsers(required=True, metavar="run | list | check | bench | carry")
     _command(commands, "run", _run, "execute the notebooks that are not up to date")
     _command(commands, "list", _list, "show the runs and their parameters")
     _command(commands, "check", _check, "say whether the products still belong to the code")
     _command(commands, "bench", _bench, "measure against the C solvers")
+    _command(commands, "carry", _carry, "keep models, if code computes what it did at a commit")
+    commands.choices["carry"].add_argument("revision", help="the commit whose models are to be kept")
     run = commands.choices["run"]
-    run.add_argument(
-        "--run", nargs="+", action="extend", default=[], metavar="ID", help="only these, and what they need"
-    )
+    for command in (run, commands.choices["carry"]):
+        command.add_argument(
+            "--run", nargs="+", action="extend", default=[], metavar="ID", help="only these, and what they need"
+        )
     run.add_argument("--jobs", type=_positive, help="how many runs at once (smoke: one per processor; else 1)")
     run.add_argument("--fresh", action="store_true", help="redo finished runs and recompute stored results")
     return parser

@@ -27,12 +27,15 @@ _CELL_FILE = re.compile(re.escape(tempfile.gettempdir()) + r"[/\\]ipykernel_\d+[
 def execute(notebook: Path, copy: Path, parameters: Mapping[str, Any], environment: Mapping[str, str]) -> None:
     """Execute `notebook` in its folder with the running interpreter and write the tidied `copy`.
 
-    The kernel sees `environment` besides the process's own and imports the `fpa` that is running here. RunFailed
-    tells which cell failed; the untidied copy is then left in place.
+    The kernel sees `environment` besides the process's own and imports the `fpa` that is running here. OpenBLAS, which
+    factorises, has one thread unless told otherwise: threads of several notebooks that wait for one another make small
+    factorisations up to fifty times slower, and alone they gain little. RunFailed tells which cell failed; the untidied
+    copy is then left in place.
     """
     jupyter = copy.parent / "jupyter"
     write_kernel_spec(str(jupyter / "kernels" / "python3"), extra_arguments=["--log-level=ERROR"])
     seen = {
+        "OPENBLAS_NUM_THREADS": "1",
         **os.environ,
         "JUPYTER_PATH": _prepend(str(jupyter), "JUPYTER_PATH"),
         "PYTHONPATH": _prepend(_PACKAGES, "PYTHONPATH"),

@@ -1,8 +1,9 @@
 """Results of training: loaded where they are kept, trained where they are not.
 
 A result is looked up under the key of `fpa.study.store` (configuration, precision, code), first in the store and then
-among the committed ones, `figures/<profile>/models/`, whose files say which key they have. `run --fresh` ignores what
-was kept before it. Either way the run publishes the file, so that it is one of its products.
+among the committed ones, `figures/<profile>/models/`, whose files say which key they have; it may be the key of older
+code, for which today's stands (`fpa.study.equivalence`). `run --fresh` ignores what was kept before it. Either way the
+run publishes the file, so that it is one of its products.
 """
 
 import json
@@ -71,10 +72,11 @@ def _published(
     The file notes its key and how many seconds it took to make, from the last start if that was interrupted.
     """
     file = Path(f"{here.name}{ending}")
-    key = store.make_key(f"models/{file.stem}", config, code)
+    keys = store.make_keys(f"models/{file.stem}", config, code)
+    key = keys[0]
     kept = find_root() / ".store" / "results" / "models" / file.stem / f"{key}{file.suffix}"
     committed = here.published / "models" / file
-    held = store.keeps_old_results() and committed.is_file() and note_of(committed)["key"] == key
+    held = store.keeps_old_results() and committed.is_file() and note_of(committed)["key"] in keys
     source = kept if store.is_recent(kept) else committed if held else None
     hit = source is not None
     if source is None:
@@ -83,8 +85,9 @@ def _published(
             make(temporary, key, kept.with_suffix(".checkpoint"))
         for leftover in kept.parent.glob(f"{kept.stem}*.checkpoint"):
             leftover.unlink()
-    made_s = note_of(source).get("made_s")
-    entry = {"name": f"models/{file.stem}", "key": key, "hit": hit, "made_s": made_s}
+    note = note_of(source)
+    made_s = note.get("made_s")
+    entry = {"name": f"models/{file.stem}", "key": note["key"], "hit": hit, "made_s": made_s, "code": [*code]}
     store.record(entry, f"{file.stem}: {'loaded' if hit else 'made'}; making it took {made_s} s")
     target = here.output / "models" / file
     if source.resolve() != target.resolve():

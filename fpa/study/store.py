@@ -17,7 +17,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from fpa.study import fingerprint
+from fpa.study import equivalence, fingerprint
 from fpa.study.errors import StudyError
 from fpa.study.files import find_root, sha256
 from fpa.study.writing import atomic, write_text
@@ -67,15 +67,21 @@ def cached(
 
 def make_key(name: str, config: Mapping[str, Any], code: Iterable[str] = ("fpa",)) -> str:
     """The sha256 that identifies a result by name, configuration, precision and code."""
+    return make_keys(name, config, code)[0]
+
+
+def make_keys(name: str, config: Mapping[str, Any], code: Iterable[str] = ("fpa",)) -> list[str]:
+    """The result's key, then those it has had under older code that was shown to compute the same."""
     if not re.fullmatch(r"\w[\w.-]*(/\w[\w.-]*)*", name):
         raise StudyError(f"The stored result's name {name!r} is not made of letters, digits, '_', '-', '.' and '/'.")
     identity = {
         "name": name,
         "config": {entry: _plain(name, entry, value) for entry, value in config.items()},
         "x64": bool(jax.config.read("jax_enable_x64")),
-        "code": fingerprint.digest(code),
     }
-    return sha256(json.dumps(identity, sort_keys=True))
+    digest = fingerprint.digest(code)
+    digests = [digest, *equivalence.older(find_root(), digest)]
+    return [sha256(json.dumps({**identity, "code": digest}, sort_keys=True)) for digest in digests]
 
 
 def identify(module: Any) -> str:

@@ -10,10 +10,14 @@ from fpa.training.fit import History as History
 from fpa.training.fit import fit as fit
 from fpa.training.objectives import AbstractObjective as AbstractObjective
 from fpa.training.objectives import LastAccess as LastAccess
+from fpa.training.objectives import LastError as LastError
+from fpa.training.objectives import LastGap as LastGap
+from fpa.training.objectives import LastKKT as LastKKT
 from fpa.training.objectives import Regression as Regression
 from fpa.training.objectives import TruncatedWindows as TruncatedWindows
 from fpa.training.objectives import Unrolled as Unrolled
 from fpa.training.pools import Pool as Pool
 from fpa.training.pools import advance as advance
 from fpa.training.pools import draw_pool as draw_pool
+from fpa.training.validation import AbstractValidation as AbstractValidation
 from fpa.training.validation import Validation as Validation

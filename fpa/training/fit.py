@@ -25,7 +25,7 @@ from fpa.training.checkpoint import Checkpoint
 from fpa.training.ensembles import axes, num_models
 from fpa.training.objectives import AbstractObjective
 from fpa.training.pools import Pool, cast, compute_targets
-from fpa.training.validation import Validation
+from fpa.training.validation import AbstractValidation
 
 
 @dataclass
@@ -55,7 +55,7 @@ def fit(
     optimizer: optax.GradientTransformation,
     trainable: Callable[[Solver], Any] | None = None,
     pool: Pool | None = None,
-    validation: Validation | None = None,
+    validation: AbstractValidation | None = None,
     checkpoint: str | Path | None = None,
     checkpoint_every: int = 500,
     dtype: Any = jnp.float32,
@@ -141,9 +141,9 @@ class _Loop:
     """One call of `fit`: what is fixed, and one update."""
 
     def __init__(self, solver, distribution, objective, key, batch_size, optimizer, trainable, pool, dtype):
-        self.models = num_models(solver.accelerator)
         spec = _accelerator_arrays(solver) if trainable is None else trainable(solver)
         self.trained, self.static = eqx.partition(solver, spec)
+        self.models = num_models(self.trained)
         self.distribution, self.objective, self.optimizer = distribution, objective, optimizer
         self.key, self.batch_size, self.pool, self.dtype = key, batch_size, pool, dtype
 

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from fpa.maps import SCS, AbstractFixedPointMap
-from fpa.programs import ConeProgram, Point, norm
+from fpa.programs import AbstractProgram, Point, norm
 from fpa.solver import Solver
 
 _FLOOR = 1e-12
@@ -19,20 +19,21 @@ class AbstractObjective(eqx.Module):
     """A loss of a solver on a batch of programs."""
 
     @abstractmethod
-    def target(self, program: ConeProgram) -> Any:
+    def target(self, program: AbstractProgram) -> Any:
         """What has to be known of an instance besides its data, computed once and without gradient."""
 
     @abstractmethod
-    def terms(self, solver: Solver, program: ConeProgram, target: Any) -> Float[Array, " terms"]:
+    def terms(self, solver: Solver, program: AbstractProgram, target: Any) -> Float[Array, " terms"]:
         """What one instance adds to the loss, to be differentiated with respect to the solver."""
 
     @abstractmethod
     def total(self, terms: Float[Array, "batch terms"], weights: Float[Array, " batch"]) -> Float[Array, ""]:
         """The loss of a batch, in which instance i counts weights[i] times."""
 
-    def loss(self, solver: Solver, program: ConeProgram, target: Any) -> Float[Array, ""]:
+    def loss(self, solver: Solver, program: AbstractProgram, target: Any) -> Float[Array, ""]:
         """The loss of one instance."""
-        return self.total(self.terms(solver, program, target)[None], jnp.ones(1, program.b.dtype))
+        terms = self.terms(solver, program, target)
+        return self.total(terms[None], jnp.ones(1, terms.dtype))
 
 
 def mean(terms: Float[Array, "batch *terms"], weights: Float[Array, " batch"]) -> Float[Array, "*terms"]:
@@ -174,6 +175,76 @@ class LastAccess(AbstractObjective):
 
     def total(self, terms, weights):
         return jnp.sum(mean(terms, weights))
+
+
+class LastError(AbstractObjective):
+    """Squared distance ||x - x*||^2 after `num_steps` iterations, the logarithm of its mean over the batch.
+
+    What a metric is trained for (King et al.): all iterations are differentiated through, with respect to the
+    splitting too. Solutions come from `reference`, to the tolerance `tol`.
+    """
+
+    num_steps: int = eqx.field(static=True)
+    reference: Solver
+    tol: float = eqx.field(static=True, default=1e-9)
+    max_steps: int = eqx.field(static=True, default=5000)
+
+    def target(self, program):
+        return self.reference.solve(program, tol=self.tol, max_steps=self.max_steps).point.x
+
+    def terms(self, solver, program, target):
+        op = solver.splitting.bind(program)
+        z, state = solver.accelerator.init(op)
+        x = solver.run(op, z, state, 0, self.num_steps, lambda op, z, fz, point: point.x)[2][-1]
+        return jnp.sum((x - target) ** 2)[None]
+
+    def total(self, terms, weights):
+        return jnp.log(jnp.sum(mean(terms, weights)) + _FLOOR**2)
+
+
+class LastKKT(AbstractObjective):
+    """Squared KKT residuals (primal, dual and gap) after `num_steps` iterations, the logarithm of their mean.
+
+    It needs no solution, and means the same in every metric.
+    """
+
+    num_steps: int = eqx.field(static=True)
+
+    def target(self, program):
+        return None
+
+    def terms(self, solver, program, target):
+        op = solver.splitting.bind(program)
+        z, state = solver.accelerator.init(op)
+        return jnp.sum(solver.run(op, z, state, 0, self.num_steps, _kkt)[2][-1] ** 2)[None]
+
+    def total(self, terms, weights):
+        return jnp.log(jnp.sum(mean(terms, weights)) + _FLOOR**2)
+
+
+class LastGap(AbstractObjective):
+    """Squared fixed-point residual at iteration `num_steps`, the logarithm of its mean: needs no solution.
+
+    A metric can make it small without coming closer to a solution, by weights at the end of their bounds.
+    """
+
+    num_steps: int = eqx.field(static=True)
+
+    def target(self, program):
+        return None
+
+    def terms(self, solver, program, target):
+        op = solver.splitting.bind(program)
+        z, state = solver.accelerator.init(op)
+        return solver.run(op, z, state, 0, self.num_steps, _raw)[2][-1:] ** 2
+
+    def total(self, terms, weights):
+        return jnp.log(jnp.sum(mean(terms, weights)) + _FLOOR**2)
+
+
+def _kkt(op, z, fz, point):
+    residuals = op.program.residuals(point)
+    return jnp.stack([residuals.primal, residuals.dual, residuals.gap])
 
 
 def _normalized(op, z, fz, point):

@@ -1,5 +1,6 @@
 """Which of the models seen in training is the best: a score on instances that training never sees."""
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,8 +14,18 @@ from fpa.solver import Solver
 from fpa.training.ensembles import axes
 
 
+class AbstractValidation(ABC):
+    """Scores the models of an ensemble every `every` updates; the best of each is kept."""
+
+    every: int
+
+    @abstractmethod
+    def score(self, ensemble: Solver, distribution: AbstractDistribution, dtype: Any) -> Float[Array, " models"]:
+        """One number per model; smaller is better."""
+
+
 @dataclass(frozen=True)
-class Validation:
+class Validation(AbstractValidation):
     """Scores an ensemble every `every` updates, on instances drawn with `key` (of the role "validation").
 
     The score is the mean, over instances and iterations 1 to `num_steps`, of the logarithm of the fixed-point residual
@@ -27,8 +38,7 @@ class Validation:
     num_instances: int = 64
     num_steps: int = 50
 
-    def score(self, ensemble: Solver, distribution: AbstractDistribution, dtype: Any) -> Float[Array, " models"]:
-        """One number per model; smaller is better."""
+    def score(self, ensemble, distribution, dtype):
         parameters = sample_batch(distribution, self.key, self.num_instances)
         parameters = jax.tree.map(lambda leaf: leaf.astype(dtype), parameters)
         return _score(ensemble, distribution, parameters, self.num_steps)

@@ -1,0 +1,152 @@
+"""Douglas-Rachford splitting of a quadratic cone program, in a diagonal metric."""
+
+import equinox as eqx
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+from fpa.maps.base import AbstractFixedPointMap, AbstractSplitting
+from fpa.maps.linear_system import inverse_spd
+from fpa.maps.metric import AbstractMetric, ConstantMetric
+from fpa.programs import ConeProgram, Point, norm
+
+
+class DouglasRachford(AbstractSplitting[ConeProgram]):
+    """g1 = objective and all rows, g2 = cones of the slacks, in the metric D = diag(D_x, D_s).
+
+    Rows of zero cones are kept exactly; the others have slacks s. With v = (x, s), one application is
+
+        s+ = Pi_K(s),  (x', s') = prox_{g1}(x, 2 s+ - s),  v+ = v + relaxation ((x', s') - (x, s+)),
+
+    where the proximal step is in the norm of D. y = D_s (s+ - s) is the dual of the rows. With D_x = 0 this is the
+    splitting without slacks, on bounds, and ADMM in general; D = rho I is what King et al. call identity for rho = 1.
+    """
+
+    metric: AbstractMetric = ConstantMetric()
+    relaxation: float | Float[Array, ""] = 1.0
+
+    def __check_init__(self):
+        if isinstance(self.relaxation, int | float) and not 0 < self.relaxation < 2:
+            raise ValueError(f"DouglasRachford: relaxation must lie strictly between 0 and 2, got {self.relaxation}.")
+
+    def bind(self, program: ConeProgram) -> "DouglasRachfordMap":
+        free = np.flatnonzero(~program.cone.equalities)
+        tied = np.flatnonzero(program.cone.equalities)
+        Dx, Ds = self.metric(program)
+        A, E = program.A[free], program.A[tied]
+        H = jnp.diag(Dx) + A.T @ (Ds[free, None] * A) + E.T @ E
+        G = inverse_spd(H if program.P is None else H + program.P)
+        T, shift, ties = G, jnp.zeros_like(program.c), jnp.zeros_like(E)
+        if len(tied):
+            S = G @ E.T @ inverse_spd(E @ G @ E.T)
+            T, shift, ties = G - S @ E @ G, S @ program.b[tied], inverse_spd(E @ E.T) @ E
+        return DouglasRachfordMap(
+            program=program,
+            A=A,
+            Dx=Dx,
+            Ds=Ds[free],
+            T=T,
+            shift=shift,
+            ties=ties,
+            relaxation=jnp.asarray(self.relaxation, program.b.dtype),
+            free=tuple(free.tolist()),
+            tied=tuple(tied.tolist()),
+        )
+
+
+class DouglasRachfordMap(AbstractFixedPointMap[ConeProgram]):
+    """Douglas-Rachford splitting bound to one program. Iterates are z = (x, s), s of the rows that have slacks.
+
+    The proximal step is x' = T w + shift with w = D_x x + A' D_s (b - 2 s+ + s) - c, and `ties` gives the duals of the
+    rows without slacks, those that leave the smallest dual residual.
+    """
+
+    program: ConeProgram
+    A: Float[Array, "k n"]
+    Dx: Float[Array, " n"]
+    Ds: Float[Array, " k"]
+    T: Float[Array, "n n"]
+    shift: Float[Array, " n"]
+    ties: Float[Array, "e n"]
+    relaxation: Float[Array, ""]
+    free: tuple[int, ...] = eqx.field(static=True)
+    tied: tuple[int, ...] = eqx.field(static=True)
+
+    def __call__(self, z):
+        x, s = self.split(z)
+        positive = self._project(s)
+        w = self.Dx * x + self.A.T @ (self.Ds * (self._b - 2 * positive + s)) - self.program.c
+        new_x = self.T @ w + self.shift
+        new_s = self._b - self.A @ new_x
+        step = jnp.concatenate([new_x - x, new_s - positive])
+        fz = z + self.relaxation * step
+        return fz, self._point(fz)
+
+    def initial(self):
+        return jnp.zeros((self.A.shape[1] + self.A.shape[0],), self.program.b.dtype)
+
+    def lift(self, point, tau=1.0):
+        free = np.asarray(self.free, int)
+        return jnp.concatenate([point.x, point.s[free] - point.y[free] / self.Ds])
+
+    def coordinates(self, z):
+        return z
+
+    def enter(self, w, tau):
+        return w
+
+    def defect(self, w):
+        """The step that the map takes from w."""
+        return (self(w)[0] - w)[None]
+
+    @property
+    def data(self):
+        """What the map makes of the zero point."""
+        return self(self.initial())[0][None]
+
+    @property
+    def scales(self):
+        return jnp.zeros((0,), self.program.b.dtype)
+
+    def scale(self, z):
+        return jnp.ones((), z.dtype), jnp.ones((), bool)
+
+    def size(self, z):
+        return jnp.ones((), z.dtype)
+
+    def residual(self, z, fz):
+        return norm(fz - z)
+
+    def residual_normalized(self, z, fz):
+        return self.residual(z, fz)
+
+    def certificate(self, z):
+        """The zero point, which proves nothing: infeasible programs end inaccurate."""
+        return self.program.origin
+
+    def split(self, z: Float[Array, " z"]) -> tuple[Array, Array]:
+        """x and s."""
+        n = self.A.shape[1]
+        return z[:n], z[n:]
+
+    @property
+    def _b(self):
+        return self.program.b[np.asarray(self.free, int)]
+
+    def _project(self, s):
+        return self.program.cone.project(self._in_rows(s))[np.asarray(self.free, int)]
+
+    def _point(self, z):
+        """x of the iterate, the projected slacks and the duals that belong to both."""
+        x, s = self.split(z)
+        positive = self._project(s)
+        y = self.Ds * (positive - s)
+        gradient = self.program.c + self.A.T @ y
+        if self.program.P is not None:
+            gradient = gradient + self.program.P @ x
+        return Point(x, self._in_rows(y, -self.ties @ gradient), self._in_rows(positive))
+
+    def _in_rows(self, free: Array, tied: Array | float = 0.0) -> Array:
+        """A vector over all rows from its values on those with slacks and those without."""
+        rows = jnp.zeros_like(self.program.b).at[np.asarray(self.free, int)].set(free)
+        return rows.at[np.asarray(self.tied, int)].set(tied)

@@ -1,0 +1,80 @@
+"""Pictures of learned metrics: weight against activity, weights over two parameters, errors over time."""
+
+from collections.abc import Mapping
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+from matplotlib.cm import ScalarMappable
+from matplotlib.colors import LogNorm
+from matplotlib.figure import Figure
+
+from fpa.study.plotting import METHODS, METRICS
+
+_DOTS = 3000
+_COLORS = {"active": "#882255", "inactive": "#88CCEE"}
+
+
+def scatter(found: Mapping[str, np.ndarray], title: str) -> Figure:
+    """The weight of an inequality's slack, over minus the slack, or over the multiplier where it is active."""
+    weight, slack, multiplier = (found[key].ravel() for key in ("weight", "slack", "multiplier"))
+    active = multiplier > slack
+    shown = np.random.default_rng(0).permutation(weight.size)[:_DOTS]
+    figure, axes = plt.subplots(figsize=(6.4, 3.4), layout="constrained")
+    for (label, color), chosen in zip(_COLORS.items(), (active, ~active), strict=True):
+        dots = shown[chosen[shown]]
+        where = (multiplier - slack)[dots]
+        axes.scatter(where, weight[dots], s=7, color=color, alpha=0.5, linewidths=0, label=label)
+    axes.axvline(0, color="#555555", linewidth=0.8)
+    axes.set_yscale("log")
+    axes.set_xlabel("minus slack (left), multiplier (right)")
+    axes.set_ylabel("learned weight of the slack")
+    axes.legend(frameon=False, markerscale=2)
+    figure.suptitle(f"{title} – inequalities of {len(found['weight'])} instances", fontsize=10)
+    return figure
+
+
+def draw_planes(frame: pd.DataFrame, title: str) -> Figure:
+    """A picture per constraint: its weight over two parameters, and a line around where it is active."""
+    count = frame["constraint"].nunique()
+    size = (2.6 * count + 0.9, 3.1)
+    figure, grid = plt.subplots(1, count, figsize=size, sharey=True, squeeze=False, layout="constrained")
+    norm = LogNorm(frame["weight"].min(), frame["weight"].max())
+    for axes, (name, part) in zip(grid[0], frame.groupby("constraint"), strict=True):
+        weight, active = (part.pivot(index="p2", columns="p1", values=value) for value in ("weight", "active"))
+        p1, p2 = weight.columns.to_numpy(), weight.index.to_numpy()
+        axes.pcolormesh(p1, p2, weight.to_numpy(), norm=norm, cmap="viridis", rasterized=True)
+        if active.to_numpy().any() and not active.to_numpy().all():
+            axes.contour(p1, p2, active.to_numpy().astype(float), levels=[0.5], colors="white", linewidths=1.4)
+        axes.set_title(f"constraint {name}")
+        axes.set_xlabel("first parameter")
+        axes.set_aspect("equal")
+        axes.grid(False)
+    grid[0, 0].set_ylabel("second parameter")
+    label = "weight (white line: edge of activity)"
+    figure.colorbar(ScalarMappable(norm, "viridis"), ax=list(grid[0]), label=label, shrink=0.9)
+    figure.suptitle(title, fontsize=10)
+    return figure
+
+
+def draw_cost(costs: pd.DataFrame, frame: pd.DataFrame, title: str) -> Figure:
+    """Mean squared error over milliseconds per instance, a panel per batch size."""
+    sizes = list(costs["batch"].unique())
+    size = (max(3.6 * len(sizes), 6.4), 3.5)
+    figure, grid = plt.subplots(1, len(sizes), figsize=size, squeeze=False, layout="constrained")
+    errors = frame[frame["metric"] == "error"]
+    for axes, batch in zip(grid[0], sizes, strict=True):
+        part = costs[costs["batch"] == batch].set_index("method")
+        for name in [name for name in METHODS if name in part.index]:
+            curve = errors[errors["method"] == name]
+            spent = part.loc[name, "setup"] + part.loc[name, "iteration"] * curve["iteration"]
+            axes.plot(spent, curve["mean"], label=name, color=METHODS[name].color, linestyle=METHODS[name].line)
+        axes.set_yscale("log")
+        axes.set_xscale("log")
+        axes.set_xlabel("milliseconds per instance")
+        axes.set_title("one at a time" if batch == 1 else f"batch of {batch}")
+    grid[0, 0].set_ylabel(METRICS["error"].definition)
+    handles, labels = grid[0, 0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower center", ncols=3, frameon=False)
+    figure.suptitle(title, fontsize=10)
+    return figure

@@ -1,0 +1,206 @@
+"""Douglas-Rachford splitting of quadratic programs in learned metrics: families, training, comparisons.
+
+The distance to the solution is measured as King et al. do, ||x_k - x*||^2, and scalars are tuned for the very number
+that metrics are trained for, its mean at iteration `steps`.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, PRNGKeyArray
+
+import fpa
+from fpa._progress import progress
+from fpa.accelerators import MLP, Correction, FlatNetwork, Initializer, Normalizer, context_network
+from fpa.study.families import summary
+from fpa.study.schedules import adam
+from fpa.training import AbstractObjective, draw_pool, fit
+
+FAMILIES: Mapping[str, Callable[[], fpa.AbstractDistribution]] = {
+    "toy": fpa.BoxQP,
+    "portfolio 20": fpa.Portfolio,
+    "portfolio 100": lambda: fpa.Portfolio(100, 10.0, (48.9, 12.5)),
+    "quadcopter": fpa.QuadcopterMPC,
+}
+OBJECTIVES: Mapping[str, Callable[[int], AbstractObjective]] = {
+    "distance to the solution": lambda steps: fpa.LastError(steps, REFERENCE),
+    "KKT residuals": fpa.LastKKT,
+    "fixed-point gap": fpa.LastGap,
+}
+GRID = {
+    "x": (0.0, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0),
+    "s": tuple(float(value) for value in np.logspace(-2, 2, 13)),
+    "relaxation": (1.0, 1.25, 1.5, 1.7),
+}
+REFERENCE = fpa.Solver(
+    fpa.DouglasRachford(fpa.ConstantMetric(0.0, 4.0)), fpa.Safeguarded(fpa.AndersonAcceleration(10, "II"))
+)
+TOL, MAX_STEPS = 1e-11, 20_000
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """Sizes and schedule of a training run; `loss` is a key of `OBJECTIVES`, `start` adds a learned first iterate."""
+
+    loss: str
+    steps: int
+    seeds: int
+    pool: int
+    updates: int
+    batch: int
+    rate: float
+    units: int
+    depth: int
+    start: bool = False
+
+
+def train(
+    distribution: fpa.AbstractDistribution, recipe: Recipe, seed: int, checkpoint: Path
+) -> tuple[fpa.Solver, dict[str, Any]]:
+    """An ensemble of `recipe.seeds` solvers with learned metrics, trained together in double precision."""
+    keys = jax.random.split(fpa.role_key(seed, "train"), 3)
+    objective = OBJECTIVES[recipe.loss](recipe.steps)
+    pool = draw_pool(distribution, objective, keys[0], recipe.pool, jnp.float64)
+    contexts = jax.vmap(distribution.context)(pool.parameters).astype(jnp.float32)
+    normalizer = Normalizer(contexts.mean(axis=0), contexts.std(axis=0))
+    members = [_untrained(distribution, normalizer, recipe, key) for key in jax.random.split(keys[1], recipe.seeds)]
+    ensemble, history = fit(
+        fpa.stack(members),
+        distribution,
+        objective,
+        keys[2],
+        num_updates=recipe.updates,
+        batch_size=recipe.batch,
+        optimizer=adam(recipe.rate, recipe.updates),
+        trainable=_networks,
+        pool=pool,
+        checkpoint=checkpoint,
+        dtype=jnp.float64,
+        description=f"train: {recipe.loss}",
+    )
+    return ensemble, summary([history])
+
+
+def _untrained(
+    distribution: fpa.AbstractDistribution, normalizer: Normalizer, recipe: Recipe, key: PRNGKeyArray
+) -> fpa.Solver:
+    """All weights in the middle of their bounds, the identity; a first iterate of 0."""
+    first, second = jax.random.split(key)
+    program = _first(distribution, "train")
+    metric = fpa.LearnedMetric(context_network(first, program, normalizer, recipe.units, recipe.depth))
+    splitting = fpa.DouglasRachford(metric)
+    return fpa.Solver(splitting, _start(splitting, program, normalizer, recipe, second))
+
+
+def _start(splitting, program: fpa.ConeProgram, normalizer: Normalizer, recipe: Recipe, key: PRNGKeyArray) -> Any:
+    """Plain iteration, from an iterate that a network predicts if `recipe.start`."""
+    if not recipe.start:
+        return fpa.Picard()
+    size = splitting.bind(program).initial().size
+    blank = jnp.zeros(2 * size, jnp.float32)
+    seen = Normalizer(
+        jnp.concatenate([blank[:size], normalizer.mean]), jnp.concatenate([blank[:size], normalizer.scale])
+    )
+    mlp = MLP(key, size + normalizer.mean.size, size, recipe.units, recipe.depth, weight_scaling=100.0)
+    unit = Normalizer(blank[:size], jnp.ones(size, jnp.float32))
+    tau = jnp.ones((), jnp.float32)
+    none = Correction((), jnp.zeros((0, size), jnp.float32), tau, 0)
+    return fpa.Intermittent(Initializer(FlatNetwork(seen, mlp), unit, tau), none, ())
+
+
+def _networks(ensemble: fpa.Solver) -> Any:
+    """For `fit`: the networks of the metric and, if there is one, of the first iterate."""
+
+    def networks(solver):
+        first = getattr(solver.accelerator, "initializer", None)
+        return [solver.splitting.metric.network, *([] if first is None else [first.network])]
+
+    none = jax.tree.map(lambda _: False, ensemble)
+    return eqx.tree_at(networks, none, jax.tree.map(eqx.is_inexact_array, networks(ensemble)))
+
+
+def tuned(
+    distribution: fpa.AbstractDistribution, steps: int, seed: int, num_instances: int, grid: Mapping[str, Any] = GRID
+) -> dict[str, float]:
+    """The scalars of the grid with the smallest mean squared error at iteration `steps`, on "tune" instances."""
+    parameters = fpa.sample_batch(distribution, fpa.role_key(seed, "tune"), num_instances)
+    solutions = solutions_of(distribution, parameters)
+    settings = list(product(*grid.values()))
+    errors = [
+        float(measure(_scalar(*setting), distribution, parameters, solutions, steps)["error"][:, -1].mean())
+        for setting in progress(settings, total=len(settings), desc="tune")
+    ]
+    best = settings[int(np.nanargmin(errors))]
+    return dict(zip(grid, best, strict=True)) | {"error": min(errors)}
+
+
+def _scalar(x: float, s: float, relaxation: float) -> fpa.Solver:
+    numbers = (jnp.asarray(value) for value in (x, s, relaxation))
+    return fpa.Solver(_splitting(*numbers))
+
+
+def _splitting(x, s, relaxation) -> fpa.DouglasRachford:
+    return fpa.DouglasRachford(fpa.ConstantMetric(x, s), relaxation)
+
+
+def baselines(distribution: fpa.AbstractDistribution, best: Mapping[str, float]) -> dict[str, fpa.Solver]:
+    """What a learned metric is compared with: the identity, the best scalars, Giselsson and Boyd's, and the oracle."""
+    scalars = _splitting(best["x"], best["s"], best["relaxation"])
+    return {
+        "DR": fpa.Solver(fpa.DouglasRachford()),
+        "DR tuned": fpa.Solver(scalars),
+        "DR tuned+AA": fpa.Solver(scalars, _anderson()),
+        "DR Giselsson-Boyd": fpa.Solver(fpa.DouglasRachford(fpa.giselsson_boyd(_first(distribution, "tune")))),
+        "DR oracle metric": fpa.Solver(fpa.DouglasRachford(fpa.ActiveSetMetric(REFERENCE))),
+    }
+
+
+def accelerated(solver: fpa.Solver) -> fpa.Solver:
+    """The same splitting with Anderson acceleration, safeguarded."""
+    return fpa.Solver(solver.splitting, _anderson())
+
+
+def _anderson() -> fpa.Safeguarded:
+    return fpa.Safeguarded(fpa.AndersonAcceleration(memory=5, kind="II"))
+
+
+@eqx.filter_jit
+def solutions_of(distribution: fpa.AbstractDistribution, parameters: Any) -> Float[Array, "batch n"]:
+    """x of the solved programs; NaN where one was not solved."""
+
+    def one(parameters):
+        solution = REFERENCE.solve(distribution.program(parameters), TOL, MAX_STEPS)
+        return jnp.where(solution.status == fpa.Status.SOLVED, solution.point.x, jnp.nan)
+
+    return jax.vmap(one)(parameters)
+
+
+@eqx.filter_jit
+def measure(
+    solver: fpa.Solver, distribution: fpa.AbstractDistribution, parameters: Any, solutions: Array, num_steps: int
+) -> dict[str, Float[Array, "batch steps"]]:
+    """Squared error, primal and dual residual and gap of every instance after each iteration."""
+
+    def one(parameters, solution):
+        def record(op, z, fz, point):
+            residuals = op.program.residuals(point)
+            error = jnp.sum((point.x - solution) ** 2)
+            return {"error": error, "primal": residuals.primal, "dual": residuals.dual, "gap": residuals.gap}
+
+        op = solver.splitting.bind(distribution.program(parameters))
+        z, state = solver.accelerator.init(op)
+        return solver.run(op, z, state, 0, num_steps, record)[2]
+
+    return jax.vmap(one)(parameters, solutions)
+
+
+def _first(distribution: fpa.AbstractDistribution, role: str) -> fpa.ConeProgram:
+    parameters = fpa.sample_batch(distribution, fpa.role_key(0, role), 1)
+    return distribution.program(jax.tree.map(lambda leaf: leaf[0], parameters))

@@ -1,0 +1,156 @@
+"""Douglas-Rachford splitting: any metric has the same solutions, and the known special cases are special cases."""
+
+import cvxpy as cp
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from fpa.accelerators import AndersonAcceleration, Normalizer, Picard, Safeguarded
+from fpa.accelerators.metric import LearnedMetric, context_network
+from fpa.canonicalize import canonicalize
+from fpa.distributions import BoxQP, Portfolio, QuadcopterMPC, RandomQP, role_key, sample_batch
+from fpa.maps import SCS, ActiveSetMetric, ConstantMetric, DouglasRachford, giselsson_boyd
+from fpa.solver import Solver, Status
+
+FAMILIES = {
+    "box": BoxQP(),
+    "portfolio": Portfolio(8),
+    "random": RandomQP(6, 2.0),
+    "quadcopter": QuadcopterMPC(4),
+}
+
+
+def batch_of(family, n=3):
+    return sample_batch(family, role_key(0, "validation"), n)
+
+
+def one(family, index=0):
+    return family.program(jax.tree.map(lambda leaf: leaf[index], batch_of(family)))
+
+
+def by_clarabel(program):
+    """The solution of one instance, by CVXPY and Clarabel from the canonical data."""
+    x, s = cp.Variable(program.c.shape[0]), cp.Variable(program.b.shape[0])
+    tied = program.cone.equalities
+    rows = [program.A @ x + s == program.b, s[~tied] >= 0] + ([s[tied] == 0] if tied.any() else [])
+    objective = cp.Minimize(cp.quad_form(x, cp.psd_wrap(np.asarray(program.P))) / 2 + program.c @ x)
+    cp.Problem(objective, rows).solve(cp.CLARABEL, tol_gap_abs=1e-10, tol_gap_rel=1e-10, tol_feas=1e-10)
+    return x.value
+
+
+def metrics_of(family):
+    program = one(family)
+    n, m = program.c.shape[0], program.b.shape[0]
+    rng = np.random.default_rng(0)
+    size = program.context.shape[0]
+    normalizer = Normalizer(jnp.zeros(size), jnp.ones(size))
+    learned = LearnedMetric(context_network(jax.random.key(0), program, normalizer, units=8))
+    return {
+        "identity": ConstantMetric(),
+        "scalar": ConstantMetric(3.0, 0.5),
+        "random": ConstantMetric(jnp.exp(rng.uniform(-2, 2, n)), jnp.exp(rng.uniform(-2, 2, m))),
+        "learned": jax.tree.map(lambda leaf: 20 * leaf if eqx.is_inexact_array(leaf) else leaf, learned),
+        "oracle": ActiveSetMetric(Solver(DouglasRachford())),
+        "giselsson": giselsson_boyd(program),
+    }
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+def test_every_metric_has_the_same_solution(name):
+    family = FAMILIES[name]
+    expected = by_clarabel(one(family))
+    for kind, metric in metrics_of(family).items():
+        solver = Solver(DouglasRachford(metric), Safeguarded(AndersonAcceleration(memory=10, kind="II")))
+        solution = solver.solve(one(family), tol=1e-9, max_steps=50_000)
+        assert solution.status == Status.SOLVED, (kind, solution.residuals)
+        np.testing.assert_allclose(solution.point.x, expected, atol=1e-6, err_msg=kind)
+        start = Solver(DouglasRachford(metric)).solve(one(family), tol=1e-7, start=solution.point)
+        assert start.iterations == 0
+
+
+@pytest.mark.parametrize("rho", [0.5, 1.0, 4.0])
+def test_without_weight_on_x_it_is_admm(rho):
+    """Against the textbook's iteration in scaled form."""
+    program = one(FAMILIES["random"])
+    P, A, b, c = (np.asarray(v) for v in (program.P, program.A, program.b, program.c))
+    op = DouglasRachford(ConstantMetric(0.0, rho)).bind(program)
+    z = op.initial()
+    s, u = np.zeros_like(b), np.zeros_like(b)
+    for _ in range(20):
+        x = np.linalg.solve(P + rho * A.T @ A, -c - rho * A.T @ (s + u - b))
+        s = np.maximum(b - A @ x - u, 0)
+        u = u + A @ x + s - b
+        z, point = op(z)
+        np.testing.assert_allclose(point.x, x, atol=1e-10)
+        np.testing.assert_allclose(point.y, rho * u, atol=1e-9)
+
+
+@pytest.mark.parametrize(
+    ("family", "expected"),
+    [(BoxQP(), (1.2e-2, 2.7e-4, 1.3e-7)), (Portfolio(20), (2e-3, 3.6e-4, 1.7e-5))],
+)
+def test_the_identity_metric_converges_as_king_et_al_saw_it(family, expected):
+    """Mean squared error at iterations 5, 10 and 20, over 40 instances, within a factor of 5."""
+
+    def error(parameters):
+        program = family.program(parameters)
+        solution = Solver(DouglasRachford(), AndersonAcceleration(5)).solve(program, tol=1e-11).point.x
+        op = DouglasRachford().bind(program)
+        record = lambda op, z, fz, point: jnp.sum((point.x - solution) ** 2)  # noqa: E731
+        return Solver(DouglasRachford()).run(op, op.initial(), None, 0, 20, record)[2]
+
+    errors = jax.jit(jax.vmap(error))(batch_of(family, 40)).mean(axis=0)
+    np.testing.assert_allclose(np.log(errors[np.array([4, 9, 19])]), np.log(expected), atol=np.log(5))
+
+
+def test_a_point_lifted_is_the_point_read():
+    program = one(FAMILIES["quadcopter"])
+    op = DouglasRachford(ConstantMetric(1.0, 2.0)).bind(program)
+    solution = Solver(DouglasRachford(), AndersonAcceleration(5)).solve(program, tol=1e-10).point
+    z = op.lift(solution, 1.0)
+    fz, point = op(z)
+    np.testing.assert_allclose(fz, z, atol=1e-7)
+    for ours, theirs in zip(jax.tree.leaves(point), jax.tree.leaves(solution), strict=True):
+        np.testing.assert_allclose(ours, theirs, atol=1e-6)
+
+
+def test_the_oracle_is_fast_and_out_of_range_parameters_do_not_diverge():
+    family = FAMILIES["portfolio"]
+    far = jax.tree.map(lambda leaf: 3 * leaf, batch_of(family, 6))
+    steps = {}
+    for name, metric in metrics_of(family).items():
+        solver = Solver(DouglasRachford(metric), Picard())
+        solution = jax.vmap(lambda p, s=solver: s.solve(family.program(p), tol=1e-6))(far)
+        assert np.all(solution.status == Status.SOLVED), name
+        steps[name] = float(solution.iterations.mean())
+    assert steps["oracle"] < steps["identity"]
+
+
+def test_quadratic_objectives_are_canonicalized_and_refused_by_scs():
+    x, p = cp.Variable(2, name="x"), cp.Parameter(2, name="p")
+    problem = cp.Problem(cp.Minimize(cp.sum_squares(x) + p @ x), [x >= 0])
+    canonical = canonicalize(problem, quadratic=True)
+    program = canonical({"p": jnp.array([-1.0, 2.0])})
+    np.testing.assert_allclose(program.P, 2 * np.eye(2))
+    np.testing.assert_allclose(program.c, [-1.0, 2.0])
+    with pytest.raises(ValueError, match=r"SCS: .* quadratic=False"):
+        SCS().bind(program)
+    assert canonicalize(cp.Problem(cp.Minimize(p @ x), [x >= 0]), quadratic=True).P is None
+    weight = cp.Parameter(nonneg=True, name="w")
+    with pytest.raises(ValueError, match="quadratic part of the objective depends on parameters"):
+        canonicalize(cp.Problem(cp.Minimize(weight * cp.sum_squares(x)), [x >= 0]), quadratic=True)
+
+
+@pytest.mark.parametrize(
+    ("make", "culprit"),
+    [
+        (lambda: ConstantMetric(s=0.0), "s must be positive"),
+        (lambda: ConstantMetric(x=-1.0), "x must be nonnegative"),
+        (lambda: DouglasRachford(relaxation=2.0), "relaxation must lie"),
+    ],
+)
+def test_bad_numbers_are_named(make, culprit):
+    with pytest.raises(ValueError, match=culprit):
+        make()

@@ -1,0 +1,164 @@
+"""Learned metrics: how they are trained, on which splittings, and what is measured of them."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pandas as pd
+import pytest
+from helpers import ACCELERATORS
+from models import KALMAN, flat, kalman_layout, standard
+
+import fpa
+from fpa.accelerators import Normalizer, SiteNetwork, SiteTrunk, context_network
+from fpa.accelerators.features import Features, first_features
+from fpa.study import metric_plots, metric_results, metrics
+
+TOY = fpa.BoxQP()
+RECIPE = metrics.Recipe("KKT residuals", 4, 2, 16, 3, 4, 0.003, 6, 1)
+
+
+def _program(family=TOY, seed=0):
+    return family.program(family.sample(jax.random.key(seed)))
+
+
+def _normalizer(family=TOY):
+    size = _program(family).context.size
+    return Normalizer(jnp.zeros(size, jnp.float32), jnp.ones(size, jnp.float32))
+
+
+def _random_metric(family, seed=0, spread=30.0, through=None):
+    network = context_network(jax.random.key(seed), _program(family), _normalizer(family), 8, 1)
+    return fpa.LearnedMetric(jax.tree.map(lambda leaf: spread * leaf, network), through)
+
+
+@pytest.mark.parametrize("loss", metrics.OBJECTIVES)
+@pytest.mark.parametrize("start", [False, True])
+def test_training_changes_every_network_and_goes_on_from_a_checkpoint(loss, start, tmp_path):
+    recipe = metrics.Recipe(loss, 4, 2, 16, 3, 4, 0.003, 6, 1, start)
+    first, history = metrics.train(TOY, recipe, 0, tmp_path / "a.checkpoint")
+    second, _ = metrics.train(TOY, recipe, 0, tmp_path / "a.checkpoint")
+    assert history["updates"] == [3] and np.isfinite(history["losses"]).all()
+    assert all(np.array_equal(a, b) for a, b in zip(*map(jax.tree.leaves, (first, second)), strict=True))
+    one, other = (fpa.member(first, k) for k in (0, 1))
+    trained = [one.splitting.metric.network.mlp, *([one.accelerator.initializer.network.mlp] if start else [])]
+    untrained, _ = metrics.train(TOY, RECIPE, 1, tmp_path / "b.checkpoint")
+    assert all(float(jnp.abs(layer.bias).max()) > 0 for mlp in trained for layer in mlp.layers)
+    weights = [solver.splitting.metric(_program())[1] for solver in (one, other, fpa.member(untrained, 0))]
+    assert len({tuple(np.asarray(w)) for w in weights}) == 3
+
+
+def test_training_makes_the_toy_faster(tmp_path):
+    recipe = metrics.Recipe("distance to the solution", 5, 1, 256, 150, 32, 0.01, 16, 1)
+    trained, _ = metrics.train(TOY, recipe, 0, tmp_path / "a.checkpoint")
+    instances = metric_results.Instances(TOY, 0, 20)
+    plain, learned = (
+        instances.curves([solver], 5).mean("error")[-1]
+        for solver in (fpa.Solver(fpa.DouglasRachford()), fpa.member(trained, 0))
+    )
+    assert learned < plain / 3
+
+
+@pytest.mark.parametrize("name", ["picard", "safeguarded"])
+@pytest.mark.parametrize("through", [None, fpa.SCS()], ids=["context", "through"])
+def test_a_learned_metric_on_scs_has_the_same_solution(name, through):
+    """With weights from end to end of their bounds, constant within every second-order cone."""
+    program = _program(KALMAN)
+    answer = KALMAN.canonical.c.base.size + 2 * KALMAN.canonical.b.base.size
+    features = first_features(fpa.SCS().bind(program))
+    seen = features if through else Features(jnp.zeros((1, 0)), jnp.zeros(0), program.context)
+    network = jax.tree.map(lambda leaf: 3 * leaf, flat(jax.random.key(0), seen, answer))
+    metric = fpa.LearnedMetric(network, through, bounds=(0.1, 10.0))
+    x, s = metric(program)
+    assert x.max() > 3 * x.min() and s.max() > 3 * s.min()
+    np.testing.assert_allclose(program.cone.average(s), s, rtol=1e-12)
+    expected = fpa.Solver(fpa.SCS(), ACCELERATORS["safeguarded"]).solve(program, tol=1e-9, max_steps=100_000)
+    solution = fpa.Solver(fpa.SCS(metric=metric), ACCELERATORS[name]).solve(program, tol=1e-8, max_steps=200_000)
+    assert solution.status == expected.status == fpa.Status.SOLVED
+    np.testing.assert_allclose(program.c @ solution.point.x, program.c @ expected.point.x, rtol=1e-5, atol=1e-6)
+
+
+def test_an_untrained_site_network_is_the_default_metric():
+    program = _program(KALMAN)
+    seen = standard(jax.eval_shape(lambda: first_features(fpa.SCS().bind(program))))
+    trunk = SiteTrunk(jax.random.key(0), kalman_layout(), seen, (True, False), 8, 8, 1)
+    metric = fpa.LearnedMetric(SiteNetwork(trunk), fpa.SCS())
+    plain, ours = (fpa.Solver(fpa.SCS(metric=m)).trace(program, 20) for m in (fpa.ConstantMetric(), metric))
+    np.testing.assert_allclose(ours.primal, plain.primal, rtol=1e-9)
+
+
+@pytest.mark.parametrize("spread", [1e4, np.nan])
+def test_no_network_makes_it_diverge(spread):
+    metric = _random_metric(TOY, spread=spread)
+    weights = np.concatenate(metric(_program()))
+    assert np.all((weights >= 1e-3) & (weights <= 1e3))
+    solution = fpa.Solver(fpa.DouglasRachford(metric)).solve(_program(), tol=1e-6, max_steps=200_000)
+    assert solution.status == fpa.Status.SOLVED
+
+
+@pytest.mark.parametrize("bounds", [(0.0, 1.0), (2.0, 1.0), (1.0, np.inf)])
+def test_bounds_that_bound_nothing_are_named(bounds):
+    network = context_network(jax.random.key(0), _program(), _normalizer())
+    with pytest.raises(ValueError, match="LearnedMetric: bounds must be positive"):
+        fpa.LearnedMetric(network, bounds=bounds)
+
+
+@pytest.mark.parametrize("name", metrics.OBJECTIVES)
+def test_objectives_are_what_they_say(name):
+    program, objective = _program(), metrics.OBJECTIVES[name](6)
+    solver = fpa.Solver(fpa.DouglasRachford())
+    terms = objective.terms(solver, program, objective.target(program))
+    op = fpa.DouglasRachford().bind(program)
+    z = op.initial()
+    for _ in range(6):
+        before, (z, point) = z, op(z)
+    residuals = program.residuals(point)
+    expected = {
+        "distance to the solution": jnp.sum((point.x - metrics.REFERENCE.solve(program, 1e-10).point.x) ** 2),
+        "KKT residuals": residuals.primal**2 + residuals.dual**2 + residuals.gap**2,
+        "fixed-point gap": jnp.sum((z - before) ** 2),
+    }
+    np.testing.assert_allclose(terms, expected[name], rtol=1e-6)
+
+
+def test_scalars_are_never_worse_than_the_identity():
+    grid = {"x": (0.0, 1.0), "s": (1.0, 4.0), "relaxation": (1.0, 1.5)}
+    best = metrics.tuned(TOY, 6, 0, 8, grid)
+    parameters = fpa.sample_batch(TOY, fpa.role_key(0, "tune"), 8)
+    solutions = metrics.solutions_of(TOY, parameters)
+    plain = metrics.measure(fpa.Solver(fpa.DouglasRachford()), TOY, parameters, solutions, 6)["error"]
+    found = metrics.measure(metrics.baselines(TOY, best)["DR tuned"], TOY, parameters, solutions, 6)["error"]
+    np.testing.assert_allclose(found[:, -1].mean(), best["error"], rtol=1e-6)
+    assert best["error"] <= plain[:, -1].mean()
+
+
+def test_separation_is_the_share_of_pairs_in_order():
+    weights = {
+        "weight": np.array([[4.0, 3.0], [1.0, 2.0]]),
+        "slack": np.array([[0.0, 0.0], [1.0, 0.0]]),
+        "multiplier": np.array([[1.0, 0.0], [0.0, 2.0]]),
+    }
+    found = metric_results.separation(weights)
+    assert found["active"] == 0.5 and found["AUC"] == 0.75 and found["median weight, active"] == 3.0
+
+
+def test_what_is_shown_of_a_metric_can_be_drawn():
+    metric, methods = _random_metric(TOY, spread=1.0), {"DR": [fpa.Solver(fpa.DouglasRachford())]}
+    instances = metric_results.Instances(TOY, 0, 5)
+    found = instances.weights(metric)
+    assert {value.shape for value in found.values()} == {(5, 4)}
+    planes = metric_results.planes(TOY, metric, 2.0, points=5)
+    assert len(planes) == 4 * 25 and planes.groupby("constraint")["active"].any().all()
+    at_corner = planes[(planes["p1"] == 2) & (planes["p2"] == -2) & (planes["constraint"] == 1)]["weight"]
+    program = TOY.program({"p": jnp.array([2.0, -2.0])})
+    np.testing.assert_allclose(at_corner, metric(program)[1][0])
+    costs = metric_results.costs(TOY, methods, 0, 4, [2])
+    assert list(costs.columns) == ["method", "batch", "setup", "iteration"] and len(costs) == 1
+    frame = pd.DataFrame({"method": "DR", "metric": "error", "iteration": [1, 2], "mean": [0.1, 0.01]})
+    for figure in (
+        metric_plots.scatter(found, "toy"),
+        metric_plots.draw_planes(planes, "toy"),
+        metric_plots.draw_cost(costs, frame, "toy"),
+    ):
+        figure.canvas.draw()
+    ends = instances.solved(methods["DR"][0])
+    assert ends["solved"] == 1.0 and ends["iterations"] > 5
