@@ -11,7 +11,7 @@ from models import KALMAN, flat, kalman_layout, standard
 import fpa
 from fpa.accelerators import Normalizer, SiteNetwork, SiteTrunk, context_network
 from fpa.accelerators.features import Features, first_features
-from fpa.study import metric_plots, metric_results, metrics
+from fpa.study import metric_errors, metric_plots, metric_results, metrics
 
 TOY = fpa.BoxQP()
 RECIPE = metrics.Recipe("KKT residuals", 4, 2, 16, 3, 4, 0.003, 6, 1)
@@ -50,7 +50,7 @@ def test_training_changes_every_network_and_goes_on_from_a_checkpoint(loss, star
 def test_training_makes_the_toy_faster(tmp_path):
     recipe = metrics.Recipe("distance to the solution", 5, 1, 256, 150, 32, 0.01, 16, 1)
     trained, _ = metrics.train(TOY, recipe, 0, tmp_path / "a.checkpoint")
-    instances = metric_results.Instances(TOY, 0, 20)
+    instances = metric_errors.Instances(TOY, 0, 20)
     plain, learned = (
         instances.curves([solver], 5).mean("error")[-1]
         for solver in (fpa.Solver(fpa.DouglasRachford()), fpa.member(trained, 0))
@@ -137,16 +137,16 @@ def test_separation_is_the_share_of_pairs_in_order():
         "slack": np.array([[0.0, 0.0], [1.0, 0.0]]),
         "multiplier": np.array([[1.0, 0.0], [0.0, 2.0]]),
     }
-    found = metric_results.separation(weights)
+    found = metric_errors.separation(weights)
     assert found["active"] == 0.5 and found["AUC"] == 0.75 and found["median weight, active"] == 3.0
 
 
 def test_what_is_shown_of_a_metric_can_be_drawn():
     metric, methods = _random_metric(TOY, spread=1.0), {"DR": [fpa.Solver(fpa.DouglasRachford())]}
-    instances = metric_results.Instances(TOY, 0, 5)
+    instances = metric_errors.Instances(TOY, 0, 5)
     found = instances.weights(metric)
     assert {value.shape for value in found.values()} == {(5, 4)}
-    planes = metric_results.planes(TOY, metric, 2.0, points=5)
+    planes = metric_errors.planes(TOY, metric, 2.0, points=5)
     assert len(planes) == 4 * 25 and planes.groupby("constraint")["active"].any().all()
     at_corner = planes[(planes["p1"] == 2) & (planes["p2"] == -2) & (planes["constraint"] == 1)]["weight"]
     program = TOY.program({"p": jnp.array([2.0, -2.0])})
@@ -162,3 +162,17 @@ def test_what_is_shown_of_a_metric_can_be_drawn():
         figure.canvas.draw()
     ends = instances.solved(methods["DR"][0])
     assert ends["solved"] == 1.0 and ends["iterations"] > 5
+
+
+def test_gains_and_their_correlations():
+    rows = [
+        {"n": n, "ratio": ratio, "identity": 10.0 * ratio, "tuned": 2.0 / n, "learned": 0.1}
+        for n in (10, 20)
+        for ratio in (1.0, 2.0)
+    ]
+    table = metric_results.gains(rows)
+    assert table["gain over identity"].tolist() == pytest.approx([100, 200, 100, 200])
+    found = metric_results.correlations(table).set_index(["gain over", "feature"])["rho"]
+    assert found["identity", "ratio"] == pytest.approx(1) and found["tuned", "n"] == pytest.approx(-1)
+    assert abs(found["identity", "n"]) < 1e-9
+    metric_plots.draw_grid(table, "random").canvas.draw()

@@ -1,18 +1,27 @@
 """Pictures of learned metrics: weight against activity, weights over two parameters, errors over time."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
+import seaborn as sns
 from matplotlib.cm import ScalarMappable
 from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
 
+from fpa.study import plotting
 from fpa.study.plotting import METHODS, METRICS
 
 _DOTS = 3000
 _COLORS = {"active": "#882255", "inactive": "#88CCEE"}
+
+
+def convergence(frame: pd.DataFrame, metrics: Sequence[str], title: str) -> Figure:
+    """`plotting.convergence` with the many methods' names in rows of three."""
+    figure = plotting.convergence(frame, metrics, title=title)
+    figure.legends[0].set_ncols(3)
+    return figure
 
 
 def scatter(found: Mapping[str, np.ndarray], title: str) -> Figure:
@@ -76,5 +85,24 @@ def draw_cost(costs: pd.DataFrame, frame: pd.DataFrame, title: str) -> Figure:
     grid[0, 0].set_ylabel(METRICS["error"].definition)
     handles, labels = grid[0, 0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=3, frameon=False)
+    figure.suptitle(title, fontsize=10)
+    return figure
+
+
+def draw_grid(table: pd.DataFrame, title: str) -> Figure:
+    """Two heat maps over n and inequalities per variable, with the gain in every cell."""
+    figure, grid = plt.subplots(1, 2, figsize=(8.4, 3.3), layout="constrained")
+    for axes, word in zip(grid, ("identity", "tuned"), strict=True):
+        part = table.pivot(index="n", columns="ratio", values=f"gain over {word}").iloc[::-1]
+        logs = np.log10(part)
+        limit = max(float(np.abs(logs.to_numpy()).max()), 0.5)
+        labels = part.map(lambda gain: f"{gain:.2g}").to_numpy()
+        sns.heatmap(
+            logs, ax=axes, annot=labels, fmt="", cmap="RdBu", vmin=-limit, vmax=limit, cbar=False, linewidths=0.5
+        )
+        axes.set_xlabel("inequalities per variable")
+        axes.set_ylabel("variables n")
+        name = "the identity" if word == "identity" else "the best scalars"
+        axes.set_title(f"times smaller error than with {name}")
     figure.suptitle(title, fontsize=10)
     return figure

@@ -1,0 +1,116 @@
+"""What learned metrics do on test instances: errors, weights, behaviour outside the training distribution."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pandas as pd
+from scipy.stats import mannwhitneyu
+
+import fpa
+from fpa.study import metrics
+
+MEASURES = ("error", "primal", "dual", "gap")
+_CHUNK = 100
+
+
+class Instances:
+    """Test instances of a family, with their solutions; `factor` multiplies the parameters.
+
+    Raises ValueError where the reference does not solve all of them.
+    """
+
+    def __init__(self, distribution: fpa.AbstractDistribution, seed: int, num_instances: int, factor: float = 1.0):
+        self.distribution = distribution
+        batches = fpa.stream(distribution, fpa.role_key(seed, "test"), num_instances, min(num_instances, _CHUNK))
+        self.batches = [jax.tree.map(lambda leaf: factor * leaf, batch) for batch in batches]
+        self.solutions = [metrics.solutions_of(distribution, batch) for batch in self.batches]
+        if any(np.isnan(solution).any() for solution in self.solutions):
+            raise ValueError("The reference did not solve all test instances.")
+
+    def curves(self, solvers: Sequence[fpa.Solver], num_steps: int) -> fpa.Curves:
+        """Squared error and KKT residuals of solvers of one make, the first axis of the curves."""
+        values = [self._values(jax.tree.map(jnp.asarray, solver), num_steps) for solver in solvers]
+        stacked = {name: np.stack([one[name] for one in values]) for name in MEASURES}
+        return fpa.Curves(stacked, np.ones(stacked["error"].shape, bool))
+
+    def _values(self, solver: fpa.Solver, num_steps: int) -> dict[str, np.ndarray]:
+        parts = [
+            jax.device_get(metrics.measure(solver, self.distribution, batch, solution, num_steps))
+            for batch, solution in zip(self.batches, self.solutions, strict=True)
+        ]
+        return {name: np.concatenate([part[name] for part in parts]) for name in MEASURES}
+
+    def weights(self, metric: fpa.AbstractMetric) -> dict[str, np.ndarray]:
+        """For every inequality row of every instance: its weight, slack and multiplier at the solution."""
+        parts = [jax.device_get(_weights(metric, self.distribution, batch)) for batch in self.batches]
+        return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+
+    def solved(self, solver: fpa.Solver, tol: float = 1e-6, max_steps: int = 20_000) -> dict[str, float]:
+        """The share of instances that are solved, and the mean number of iterations, of all instances."""
+        ends = [jax.device_get(_solve(solver, self.distribution, batch, tol, max_steps)) for batch in self.batches]
+        status, iterations = (np.concatenate([end[k] for end in ends]) for k in (0, 1))
+        return {"solved": float((status == fpa.Status.SOLVED).mean()), "iterations": float(iterations.mean())}
+
+
+def at(error: np.ndarray, iterations: Sequence[int]) -> dict[str, float]:
+    """Values of a curve after some iterations, named by them."""
+    return {f"at {k}": float(error[k - 1]) for k in iterations}
+
+
+def separation(weights: Mapping[str, np.ndarray]) -> dict[str, float]:
+    """How well the weights tell active inequalities: share of active ones, medians of both, and the AUC."""
+    active = weights["multiplier"] > weights["slack"]
+    heavy, light = weights["weight"][active], weights["weight"][~active]
+    area = mannwhitneyu(heavy, light).statistic / (len(heavy) * len(light))
+    return {
+        "active": float(active.mean()),
+        "median weight, active": float(np.median(heavy)),
+        "median weight, inactive": float(np.median(light)),
+        "AUC": float(area),
+    }
+
+
+def planes(
+    family: fpa.AbstractDistribution, metric: fpa.AbstractMetric, reach: float, shown: int = 4, points: int = 40
+) -> pd.DataFrame:
+    """Weights and activity of the first inequalities over two parameters, within +-`reach`, where the others are 0."""
+    axis = np.linspace(-reach, reach, points)
+    grid = np.stack(np.meshgrid(axis, axis, indexing="ij"), axis=-1).reshape(-1, 2)
+    ((name, shape),) = family.canonical.shapes.items()
+    parameters = np.zeros((len(grid), *shape))
+    parameters[:, :2] = grid
+    found = jax.device_get(_weights(metric, family, {name: jnp.asarray(parameters)}))
+    active = found["multiplier"] > found["slack"]
+    rows = [
+        {"p1": p[0], "p2": p[1], "constraint": i + 1, "weight": found["weight"][k, i], "active": bool(active[k, i])}
+        for k, p in enumerate(grid)
+        for i in range(shown)
+    ]
+    return pd.DataFrame(rows)
+
+
+@eqx.filter_jit
+def _weights(
+    metric: fpa.AbstractMetric, distribution: fpa.AbstractDistribution, parameters: Any
+) -> dict[str, jax.Array]:
+    def one(parameters):
+        program = distribution.program(parameters)
+        point = metrics.REFERENCE.solve(program, metrics.TOL, metrics.MAX_STEPS).point
+        rows = np.flatnonzero(~program.cone.equalities)
+        values = {"weight": metric(program)[1], "slack": point.s, "multiplier": point.y}
+        return {name: value[rows] for name, value in values.items()}
+
+    return jax.vmap(one)(parameters)
+
+
+@eqx.filter_jit
+def _solve(solver, distribution, parameters, tol, max_steps):
+    def one(parameters):
+        solution = solver.solve(distribution.program(parameters), tol, max_steps)
+        return solution.status, solution.iterations
+
+    return jax.vmap(one)(parameters)

@@ -1,0 +1,92 @@
+"""A learned diagonal metric for the SCS map.
+
+The weights multiply those of tuned scalars, so that an untrained network is "SCS tuned". It shares its weights over
+the sites of the family's layout and sees what g_init sees, the equilibrated data and their linear response.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+
+import fpa
+from fpa.accelerators import SiteNetwork, SiteTrunk
+from fpa.study.families import Family, summary
+from fpa.study.schedules import adam
+from fpa.training import calibrate, fit
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """Sizes and schedule of a training run; the loss are the KKT residuals after `steps` iterations."""
+
+    steps: int
+    seeds: int
+    calibration: int
+    updates: int
+    batch: int
+    rate: float
+    width: int
+    hidden: int
+    depth: int
+
+
+def train(
+    family: Family,
+    distribution: fpa.AbstractDistribution,
+    splitting: fpa.SCS,
+    recipe: Recipe,
+    seed: int,
+    checkpoint: Path,
+) -> tuple[fpa.Solver, dict[str, Any]]:
+    """An ensemble of `recipe.seeds` solvers: `splitting` with learned metrics, rounded to half precision.
+
+    In double precision: the tuned scalars of Kalman filtering are too far apart for single.
+    """
+    keys = jax.random.split(fpa.role_key(seed, "train"), 3)
+    calibration = calibrate(fpa.SCS(), distribution, keys[0], family.reference, num_instances=recipe.calibration)
+    layout = family.layout(distribution)
+
+    def untrained(key: jax.Array) -> fpa.Solver:
+        sizes = (recipe.width, recipe.hidden, recipe.depth)
+        network = SiteNetwork(SiteTrunk(key, layout, calibration.first, family.ordered, *sizes))
+        metric = fpa.LearnedMetric(network, fpa.SCS())
+        return fpa.Solver(eqx.tree_at(lambda s: s.metric, splitting, metric))
+
+    ensemble, history = fit(
+        fpa.stack([untrained(key) for key in jax.random.split(keys[1], recipe.seeds)]),
+        distribution,
+        fpa.LastKKT(recipe.steps),
+        keys[2],
+        num_updates=recipe.updates,
+        batch_size=recipe.batch,
+        optimizer=adam(recipe.rate, recipe.updates),
+        trainable=_network,
+        checkpoint=checkpoint,
+        checkpoint_every=50,
+        dtype=jnp.float64,
+        description="train the metric",
+    )
+    return fpa.halved(ensemble), summary([history])
+
+
+def _network(ensemble: fpa.Solver) -> Any:
+    """For `fit`: the network of the metric."""
+    where = lambda solver: solver.splitting.metric.network  # noqa: E731
+    none = jax.tree.map(lambda _: False, ensemble)
+    return eqx.tree_at(where, none, jax.tree.map(eqx.is_inexact_array, where(ensemble)))
+
+
+def averaged(splitting: fpa.SCS, distribution: fpa.AbstractDistribution, seed: int, num_instances: int) -> fpa.Solver:
+    """The splitting in one metric for all: the geometric mean of the learned weights over "tune" instances."""
+    parameters = fpa.sample_batch(distribution, fpa.role_key(seed, "tune"), num_instances)
+    x, s = (jnp.exp(jnp.log(weights).mean(axis=0)) for weights in _weights(splitting.metric, distribution, parameters))
+    return fpa.Solver(eqx.tree_at(lambda splitting: splitting.metric, splitting, fpa.ConstantMetric(x, s)))
+
+
+@eqx.filter_jit
+def _weights(metric: fpa.AbstractMetric, distribution: fpa.AbstractDistribution, parameters: Any):
+    return jax.lax.map(lambda p: metric(distribution.program(p)), parameters)
