@@ -11,7 +11,7 @@ from models import KALMAN, flat, kalman_layout, standard
 import fpa
 from fpa.accelerators import Normalizer, SiteNetwork, SiteTrunk, context_network
 from fpa.accelerators.features import Features, first_features
-from fpa.study import metric_errors, metric_plots, metric_results, metrics
+from fpa.study import metric_errors, metric_plots, metric_results, metric_scs, metrics
 
 TOY = fpa.BoxQP()
 RECIPE = metrics.Recipe("KKT residuals", 4, 2, 16, 3, 4, 0.003, 6, 1)
@@ -176,3 +176,14 @@ def test_gains_and_their_correlations():
     assert found["identity", "ratio"] == pytest.approx(1) and found["tuned", "n"] == pytest.approx(-1)
     assert abs(found["identity", "n"]) < 1e-9
     metric_plots.draw_grid(table, "random").canvas.draw()
+
+
+def test_the_averaged_metric_is_the_geometric_mean_over_tune_instances():
+    family = fpa.Lasso(3, 4)
+    metric = _random_metric(family, spread=2.0)
+    found = metric_scs.averaged(fpa.SCS(scale=2.0, metric=metric), family, 0, 3).splitting
+    parameters = fpa.sample_batch(family, fpa.role_key(0, "tune"), 3)
+    programs = [family.program(jax.tree.map(lambda leaf, k=k: leaf[k], parameters)) for k in range(3)]
+    expected = np.prod([metric(program)[1] for program in programs], axis=0) ** (1 / 3)
+    np.testing.assert_allclose(found.metric(programs[0])[1], expected, rtol=1e-9)
+    assert found.scale == 2.0 and np.ptp(expected) > 0

@@ -18,9 +18,14 @@ _COLORS = {"active": "#882255", "inactive": "#88CCEE"}
 
 
 def convergence(frame: pd.DataFrame, metrics: Sequence[str], title: str) -> Figure:
-    """`plotting.convergence` with the many methods' names in rows of three."""
+    """`plotting.convergence` with the names of its many methods in rows of four at most."""
     figure = plotting.convergence(frame, metrics, title=title)
-    figure.legends[0].set_ncols(3)
+    (legend,) = figure.legends
+    names = [text.get_text() for text in legend.get_texts()]
+    legend.remove()
+    handles = {str(line.get_label()): line for axes in figure.axes for line in axes.lines}
+    columns = 4 if len(metrics) > 2 else 3
+    figure.legend([handles[name] for name in names], names, loc="outside lower center", ncols=columns, frameon=False)
     return figure
 
 
