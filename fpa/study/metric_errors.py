@@ -50,9 +50,8 @@ class Instances:
         return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
     def solved(self, solver: fpa.Solver, tol: float = 1e-6, max_steps: int = 20_000) -> dict[str, float]:
-        """The share of instances that are solved, and the mean number of iterations, of all instances."""
-        ends = [jax.device_get(_solve(solver, self.distribution, batch, tol, max_steps)) for batch in self.batches]
-        status, iterations = (np.concatenate([end[k] for end in ends]) for k in (0, 1))
+        """Of the first hundred instances: the share that is solved, and the mean number of iterations."""
+        status, iterations = jax.device_get(_solve(solver, self.distribution, self.batches[0], tol, max_steps))
         return {"solved": float((status == fpa.Status.SOLVED).mean()), "iterations": float(iterations.mean())}
 
 
