@@ -51,7 +51,7 @@ def metrics_of(family):
         "identity": ConstantMetric(),
         "scalar": ConstantMetric(3.0, 0.5),
         "random": ConstantMetric(jnp.exp(rng.uniform(-2, 2, n)), jnp.exp(rng.uniform(-2, 2, m))),
-        "learned": jax.tree.map(lambda leaf: 20 * leaf if eqx.is_inexact_array(leaf) else leaf, learned),
+        "learned": jax.tree.map(lambda leaf: 3 * leaf if eqx.is_inexact_array(leaf) else leaf, learned),
         "oracle": ActiveSetMetric(Solver(DouglasRachford())),
         "giselsson": giselsson_boyd(program),
     }
