@@ -58,13 +58,14 @@ def read_arrays(path: str | Path) -> dict[str, np.ndarray]:
 def describe(distribution: AbstractDistribution) -> dict[str, Any]:
     """The family in words and numbers: its class, its settings, the shapes of its parameters, n and m."""
     fields = {field.name: getattr(distribution, field.name) for field in dataclasses.fields(distribution)}
-    canonical = distribution.canonical
+    parameters = eqx.filter_eval_shape(distribution.sample, jax.random.key(0))
+    origin = eqx.filter_eval_shape(lambda parameters: distribution.program(parameters).origin, parameters)
     return {
         "class": type(distribution).__name__,
         "settings": {name: value for name, value in fields.items() if isinstance(value, int | float | str | bool)},
-        "parameters": {name: list(shape) for name, shape in canonical.shapes.items()},
-        "n": canonical.c.base.shape[0],
-        "m": canonical.b.base.shape[0],
+        "parameters": {name: list(leaf.shape) for name, leaf in parameters.items()},
+        "n": origin.x.shape[0],
+        "m": origin.y.shape[0],
     }
 
 

@@ -17,7 +17,7 @@ import scs
 
 from fpa.accelerators import AbstractAccelerator, AndersonAcceleration, Picard, Safeguarded, Switch
 from fpa.cones import AbstractCone, NonNegative, PositiveSemidefinite, Product, SecondOrder, Zero
-from fpa.distributions import AbstractDistribution, DynamicLasso, FixedLasso, Lasso, RobustKalman
+from fpa.distributions import AbstractConeDistribution, DynamicLasso, FixedLasso, Lasso, RobustKalman
 from fpa.maps import SCS, AbstractSplitting, ConstantMetric
 from fpa.programs import ConeProgram, Point
 
@@ -73,7 +73,7 @@ ACCELERATORS: dict[str, AbstractAccelerator] = {
     "safeguarded-switch": Safeguarded(Switch(Switch(Picard(), 3, AndersonAcceleration(memory=2)), 8, Picard())),
 }
 
-DISTRIBUTIONS: dict[str, AbstractDistribution] = {
+DISTRIBUTIONS: dict[str, AbstractConeDistribution] = {
     "lasso": Lasso(p=6, q=9),
     "kalman": RobustKalman(num_steps=6),
     "fixed-source": FixedLasso.draw(Lasso(p=5, q=7), jax.random.key(1), "F"),

@@ -5,7 +5,7 @@ import jax
 import numpy as np
 
 from fpa.canonicalize import Canonical, canonicalize
-from fpa.distributions import AbstractDistribution
+from fpa.distributions import AbstractConeDistribution
 
 
 def _constants(*shape: int) -> np.ndarray:
@@ -132,7 +132,7 @@ def dynamic_lasso(p: int, q: int, num_steps: int, delta: float = 0.1, beta: floa
     return cp.Problem(cp.Minimize(objective + cp.norm2(cp.vec(v, order="C"))), moves)
 
 
-class Portfolio(AbstractDistribution):
+class Portfolio(AbstractConeDistribution):
     """A family of one's own: a problem and a sampler."""
 
     canonical: Canonical

@@ -10,20 +10,23 @@ import pytest
 PACKAGE = Path(__file__).parents[1] / "fpa"
 
 BASE = {"cones", "matrices", "programs"}
-MAPS = BASE | {"canonicalize", "equilibration", "maps"}
+COMPOSITE = {"functions", "composite"}
+MAPS = BASE | COMPOSITE | {"canonicalize", "equilibration", "maps"}
 LEARNED = MAPS | {"accelerators", "layouts"}
 SOLVER = LEARNED | {"solver"}
 MAY_IMPORT = {
     "cones": set(),
     "matrices": {"cones"},
     "programs": {"cones", "matrices"},
+    "functions": BASE,
+    "composite": BASE | {"functions"},
     "canonicalize": BASE,
     "equilibration": BASE,
     "maps": MAPS,
     "layouts": {"canonicalize"},
     "accelerators": LEARNED,
     "solver": LEARNED,
-    "distributions": BASE | {"canonicalize"},
+    "distributions": BASE | COMPOSITE | {"canonicalize"},
     "evaluation": SOLVER | {"distributions"},
     "tuning": SOLVER | {"distributions", "evaluation"},
     "training": SOLVER | {"distributions", "evaluation"},

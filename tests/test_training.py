@@ -12,7 +12,7 @@ from models import LASSO, bound, intermittent, recurrent
 from toy_maps import Bound, affine, random_toy
 
 from fpa.accelerators import AndersonAcceleration, Picard
-from fpa.distributions import AbstractDistribution, role_key
+from fpa.distributions import AbstractConeDistribution, role_key
 from fpa.solver import Solver
 from fpa.training import (
     Regression,
@@ -238,7 +238,7 @@ def test_the_best_model_on_validation_is_kept():
     assert np.isclose(validation.score(ensemble, LASSO, jnp.float32)[0], scores.min(), rtol=1e-5)
 
 
-class Spoilt(AbstractDistribution):
+class Spoilt(AbstractConeDistribution):
     """A share of the instances of `LASSO` have a NaN in them."""
 
     canonical: object = LASSO.canonical

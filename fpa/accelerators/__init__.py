@@ -1,5 +1,6 @@
 """Accelerators: how is a fixed-point map iterated?"""
 
+from fpa.accelerators.ada_lista import AdaLISTA as AdaLISTA
 from fpa.accelerators.anderson import AndersonAcceleration as AndersonAcceleration
 from fpa.accelerators.base import AbstractAccelerator as AbstractAccelerator
 from fpa.accelerators.base import AbstractMixing as AbstractMixing
@@ -7,17 +8,27 @@ from fpa.accelerators.cells import GRU as GRU
 from fpa.accelerators.cells import LSTM as LSTM
 from fpa.accelerators.cells import AbstractCell as AbstractCell
 from fpa.accelerators.classical import Picard as Picard
+from fpa.accelerators.coordinatewise import Coordinatewise as Coordinatewise
+from fpa.accelerators.descent import AbstractDescent as AbstractDescent
+from fpa.accelerators.descent import Adam as Adam
+from fpa.accelerators.descent import LearnedDescent as LearnedDescent
+from fpa.accelerators.descent import RNNprop as RNNprop
+from fpa.accelerators.descent import learned_descent as learned_descent
+from fpa.accelerators.descent import rnnprop as rnnprop
 from fpa.accelerators.features import Features as Features
 from fpa.accelerators.features import Normalizer as Normalizer
 from fpa.accelerators.gated import GatedNetwork as GatedNetwork
 from fpa.accelerators.intermittent import Intermittent as Intermittent
 from fpa.accelerators.metric import LearnedMetric as LearnedMetric
 from fpa.accelerators.metric import context_network as context_network
+from fpa.accelerators.nesterov import Nesterov as Nesterov
 from fpa.accelerators.networks import MLP as MLP
 from fpa.accelerators.networks import AbstractNetwork as AbstractNetwork
 from fpa.accelerators.networks import FlatNetwork as FlatNetwork
 from fpa.accelerators.networks import Linear as Linear
 from fpa.accelerators.networks import collapse as collapse
+from fpa.accelerators.preconditioned_momentum import PreconditionedMomentum as PreconditionedMomentum
+from fpa.accelerators.preconditioned_momentum import preconditioned_momentum as preconditioned_momentum
 from fpa.accelerators.predictions import Correction as Correction
 from fpa.accelerators.predictions import Initializer as Initializer
 from fpa.accelerators.recurrent import AbstractRecurrentNetwork as AbstractRecurrentNetwork

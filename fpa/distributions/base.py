@@ -1,4 +1,4 @@
-"""What a distribution of cone programs is, and how instances are drawn from it."""
+"""What a distribution of programs is, and how instances are drawn from it."""
 
 from abc import abstractmethod
 from collections.abc import Iterator
@@ -8,20 +8,32 @@ import jax
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from fpa.canonicalize import Canonical
-from fpa.programs import ConeProgram, Point
+from fpa.programs import AbstractProgram, ConeProgram, Point
 
 Parameters = dict[str, Array]
 _ROLES = ("train", "validation", "test", "tune")
 
 
 class AbstractDistribution(eqx.Module):
-    """A CVXPY problem with Parameters, and a sampler of their values."""
-
-    canonical: eqx.AbstractVar[Canonical]
+    """A family of programs with parameters, and a sampler of their values."""
 
     @abstractmethod
     def sample(self, key: PRNGKeyArray) -> Parameters:
         """The parameters of one random instance, by name."""
+
+    @abstractmethod
+    def program(self, parameters: Parameters) -> AbstractProgram:
+        """The program of one instance."""
+
+    @abstractmethod
+    def context(self, parameters: Parameters) -> Float[Array, " k"]:
+        """What networks see of one instance, a vector."""
+
+
+class AbstractConeDistribution(AbstractDistribution):
+    """A CVXPY problem with Parameters, and a sampler of their values."""
+
+    canonical: eqx.AbstractVar[Canonical]
 
     def program(self, parameters: Parameters) -> ConeProgram:
         """The cone program of one instance."""

@@ -7,7 +7,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from fpa.canonicalize import Canonical, canonicalize
-from fpa.distributions.base import AbstractDistribution
+from fpa.distributions.base import AbstractConeDistribution
 from fpa.distributions.fixed_lasso import parts_of_lasso
 
 
@@ -31,7 +31,7 @@ def dynamic_lasso_problem(p: int, q: int, steps: int, delta: float, beta: float,
     return cp.Problem(cp.Minimize(fit + lam * cp.norm1(z) + cp.norm2(v)), constraints)
 
 
-class DynamicLasso(AbstractDistribution):
+class DynamicLasso(AbstractConeDistribution):
     """The dynamic Lasso of Section 6.3.2, with a source matrix `F` (q x p) that is the same for all instances.
 
     The first truth is that of `Lasso`; with every step its non-zeros grow by `delta`, and g_i = F z_i + noise w_i with

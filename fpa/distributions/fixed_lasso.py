@@ -6,11 +6,11 @@ import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from fpa.canonicalize import Canonical, canonicalize
-from fpa.distributions.base import AbstractDistribution
+from fpa.distributions.base import AbstractConeDistribution
 from fpa.distributions.lasso import Lasso, lasso_problem, parts_of_lasso
 
 
-class FixedLasso(AbstractDistribution):
+class FixedLasso(AbstractConeDistribution):
     """The Lasso of Section 6.2 and Appendix C.2: `F`, the truth `z` or the noise `w` is fixed where it is given.
 
     F is q x p, z has length p and w length q; w is standard normal before it is multiplied by `noise`. Everything

@@ -6,7 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from fpa.canonicalize import Canonical, canonicalize
-from fpa.distributions.base import AbstractDistribution
+from fpa.distributions.base import AbstractConeDistribution
 
 
 def dynamics(dt: float, gamma: float = 0.05) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -31,7 +31,7 @@ def kalman_problem(num_steps: int, horizon: float, mu: float, rho: float):
     return cp.Problem(cp.Minimize(cp.sum_squares(w) + robust), constraints)
 
 
-class RobustKalman(AbstractDistribution):
+class RobustKalman(AbstractConeDistribution):
     """Tracking a vehicle from noisy positions, some of them outliers (Section 3.3, Appendix A).
 
     Input and measurement noise are standard normal; with probability `outliers` the noise of a step is 20 times as

@@ -6,7 +6,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from fpa.canonicalize import Canonical, canonicalize
-from fpa.distributions.base import AbstractDistribution
+from fpa.distributions.base import AbstractConeDistribution
 
 Parts = tuple[Float[Array, "q p"], Float[Array, " p"], Float[Array, " q"]]
 
@@ -20,7 +20,7 @@ def lasso_problem(p: int, q: int):
     return cp.Problem(cp.Minimize(cp.norm2(F @ z - g) ** 2 + mu * cp.norm1(z)))
 
 
-class Lasso(AbstractDistribution):
+class Lasso(AbstractConeDistribution):
     """The Lasso family of Section 3.3 (O'Donoghue et al., 2016).
 
     F has standard normal entries; the truth z* too, with a random share `1 - density` of them set to 0;

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from fpa.canonicalize import Canonical, canonicalize
-from fpa.distributions.base import AbstractDistribution
+from fpa.distributions.base import AbstractConeDistribution
 
 # The discretised dynamics: x+ = _A x + _B u, steps of 0.1 seconds.
 _A = np.eye(12)
@@ -24,7 +24,7 @@ _B[[4, 10]] = np.outer([0.0006, 0.0236], [1, 0, -1, 0])
 _B[[5, 11]] = np.outer([0.0106, 0.2107], [1, 1, 1, 1])
 
 
-class BoxQP(AbstractDistribution):
+class BoxQP(AbstractConeDistribution):
     """Two variables, four constraints, two parameters, uniform on [-2, 2]^2: the toy of King et al.
 
     minimise ||x||^2 subject to p1 <= x1 + x2 <= p1 + 1 and -p2 <= x1 - x2 <= 1 - p2.
@@ -44,7 +44,7 @@ class BoxQP(AbstractDistribution):
         return {"p": jax.random.uniform(key, (2,), minval=-2.0, maxval=2.0)}
 
 
-class Portfolio(AbstractDistribution):
+class Portfolio(AbstractConeDistribution):
     """minimise (-p'x + x'Qx)/2 subject to 1'x = budget, x >= 0; the expected returns p vary.
 
     Q = 2 I + V V' with `factors` columns of V, whose largest singular values squared are `spectrum`: synthetic, but
@@ -74,7 +74,7 @@ class Portfolio(AbstractDistribution):
         return {"p": self.deviation * jax.random.normal(key, (n,))}
 
 
-class RandomQP(AbstractDistribution):
+class RandomQP(AbstractConeDistribution):
     """minimise x'Qx/2 + p'x subject to Gx <= h; p and h vary.
 
     n variables and `ratio` n inequalities. Q = M M'/n + 0.1 I and G/sqrt(n) are fixed, with normal entries of M and
@@ -102,7 +102,7 @@ class RandomQP(AbstractDistribution):
         }
 
 
-class QuadcopterMPC(AbstractDistribution):
+class QuadcopterMPC(AbstractConeDistribution):
     """Linear model predictive control of a quadcopter to its set point; the present state varies.
 
     The system of the OSQP documentation: 12 states, 4 inputs, horizon `steps` = 10; bounds on two angles and four

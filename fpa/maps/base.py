@@ -4,9 +4,10 @@ from abc import abstractmethod
 from typing import Generic, TypeVar
 
 import equinox as eqx
+import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
-from fpa.programs import AbstractProgram, Point
+from fpa.programs import AbstractProgram, Point, norm
 
 Program = TypeVar("Program", bound=AbstractProgram)
 
@@ -69,6 +70,45 @@ class AbstractFixedPointMap(eqx.Module, Generic[Program]):
     @abstractmethod
     def certificate(self, z: Float[Array, " z"]) -> Point:
         """The point of z *without* division by tau: where tau vanishes, a certificate of infeasibility."""
+
+
+class AbstractUnscaledMap(AbstractFixedPointMap[Program]):
+    """A map without a homogeneous scale: every iterate stands for a point, and networks see it as it is."""
+
+    def coordinates(self, z):
+        return z
+
+    def enter(self, w, tau):
+        return w
+
+    def defect(self, w):
+        """The step that the map takes from w."""
+        return (self(w)[0] - w)[None]
+
+    @property
+    def data(self):
+        """What the map makes of the cold start."""
+        return self(self.initial())[0][None]
+
+    @property
+    def scales(self):
+        return self.initial()[:0]
+
+    def scale(self, z):
+        return jnp.ones((), z.dtype), jnp.ones((), bool)
+
+    def size(self, z):
+        return jnp.ones((), z.dtype)
+
+    def residual(self, z, fz):
+        return norm(fz - z)
+
+    def residual_normalized(self, z, fz):
+        return norm(fz - z)
+
+    def certificate(self, z):
+        """The zero point, which proves nothing: programs without a solution end inaccurate."""
+        return self.program.origin
 
 
 class AbstractSplitting(eqx.Module, Generic[Program]):

@@ -5,10 +5,10 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from fpa.maps.base import AbstractFixedPointMap, AbstractSplitting
+from fpa.maps.base import AbstractSplitting, AbstractUnscaledMap
 from fpa.maps.linear_system import inverse_spd
 from fpa.maps.metric import AbstractMetric, ConstantMetric
-from fpa.programs import ConeProgram, Point, norm
+from fpa.programs import ConeProgram, Point
 
 
 class DouglasRachford(AbstractSplitting[ConeProgram]):
@@ -54,7 +54,7 @@ class DouglasRachford(AbstractSplitting[ConeProgram]):
         )
 
 
-class DouglasRachfordMap(AbstractFixedPointMap[ConeProgram]):
+class DouglasRachfordMap(AbstractUnscaledMap[ConeProgram]):
     """Douglas-Rachford splitting bound to one program. Iterates are z = (x, s), s of the rows that have slacks.
 
     The proximal step is x' = T w + shift with w = D_x x + A' D_s (b - 2 s+ + s) - c, and `ties` gives the duals of the
@@ -88,41 +88,6 @@ class DouglasRachfordMap(AbstractFixedPointMap[ConeProgram]):
     def lift(self, point, tau=1.0):
         free = np.asarray(self.free, int)
         return jnp.concatenate([point.x, point.s[free] - point.y[free] / self.Ds])
-
-    def coordinates(self, z):
-        return z
-
-    def enter(self, w, tau):
-        return w
-
-    def defect(self, w):
-        """The step that the map takes from w."""
-        return (self(w)[0] - w)[None]
-
-    @property
-    def data(self):
-        """What the map makes of the zero point."""
-        return self(self.initial())[0][None]
-
-    @property
-    def scales(self):
-        return jnp.zeros((0,), self.program.b.dtype)
-
-    def scale(self, z):
-        return jnp.ones((), z.dtype), jnp.ones((), bool)
-
-    def size(self, z):
-        return jnp.ones((), z.dtype)
-
-    def residual(self, z, fz):
-        return norm(fz - z)
-
-    def residual_normalized(self, z, fz):
-        return self.residual(z, fz)
-
-    def certificate(self, z):
-        """The zero point, which proves nothing: infeasible programs end inaccurate."""
-        return self.program.origin
 
     def split(self, z: Float[Array, " z"]) -> tuple[Array, Array]:
         """x and s."""

@@ -13,11 +13,11 @@ import fpa
 from fpa.study import baselines, gains, models, plotting, staged, variants
 from fpa.study.session import Run
 
-Families = Mapping[str, Sequence[fpa.AbstractDistribution]]
+Families = Mapping[str, Sequence[fpa.AbstractConeDistribution]]
 Models = Mapping[str, Sequence[Sequence[fpa.Solver]]]
 
 
-def describe(distribution: fpa.AbstractDistribution) -> str:
+def describe(distribution: fpa.AbstractConeDistribution) -> str:
     """What varies in a family, and its sizes."""
     canonical = distribution.canonical
     varying = ", ".join(f"{parameter} {shape}" for parameter, shape in canonical.shapes.items())

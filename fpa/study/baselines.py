@@ -16,7 +16,7 @@ from fpa.tuning import CANDIDATES
 
 
 def tuned(
-    here: Run, distributions: Sequence[fpa.AbstractDistribution], seed: int, num_instances: int, sweeps: int
+    here: Run, distributions: Sequence[fpa.AbstractConeDistribution], seed: int, num_instances: int, sweeps: int
 ) -> list[fpa.SCS]:
     """`fpa.tune` for each family; found scalars are kept and committed like a trained model."""
     kinds = [identify(distribution) for distribution in distributions]
@@ -47,7 +47,11 @@ def baselines(tuned_splitting: fpa.SCS) -> dict[str, fpa.Solver]:
 
 
 def curves(
-    distribution: fpa.AbstractDistribution, solvers: Mapping[str, fpa.Solver], seed: int, num_instances: int, steps: int
+    distribution: fpa.AbstractConeDistribution,
+    solvers: Mapping[str, fpa.Solver],
+    seed: int,
+    num_instances: int,
+    steps: int,
 ) -> dict[str, fpa.Curves]:
     """Curves of solvers that are not learned, on the test instances, from the store where another run has left them."""
     kind, module = identify(distribution), type(distribution).__module__
@@ -95,7 +99,7 @@ def reading(name: str, curves: fpa.Curves, level: float, at: Sequence[int]) -> d
     }
 
 
-def share_with_point(distribution: fpa.AbstractDistribution, seed: int, num_steps: int) -> float:
+def share_with_point(distribution: fpa.AbstractConeDistribution, seed: int, num_steps: int) -> float:
     """The share of 25 instances whose tau has left 0 after `num_steps` iterations *without* equilibration."""
     solver = fpa.Solver(fpa.SCS(equilibrate=False))
     curves = fpa.evaluate(solver, distribution, fpa.role_key(seed, "test"), 25, num_steps)

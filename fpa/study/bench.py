@@ -39,7 +39,7 @@ class Family:
     """A batch of instances of one distribution, as C solvers and as we see them."""
 
     name: str
-    distribution: fpa.AbstractDistribution
+    distribution: fpa.AbstractConeDistribution
     parameters: dict
     data: list[dict]
     fixed_A: bool
@@ -50,7 +50,7 @@ class Family:
         return self.distribution.canonical.cone
 
 
-def family(name: str, distribution: fpa.AbstractDistribution, num_instances: int, role: str = "test") -> Family:
+def family(name: str, distribution: fpa.AbstractConeDistribution, num_instances: int, role: str = "test") -> Family:
     """Draw `num_instances` instances and write their data in compressed columns."""
     parameters = fpa.sample_batch(distribution, fpa.role_key(0, role), num_instances)
     programs = jax.device_get(jax.vmap(lambda p: _data(distribution.program(p)))(parameters))

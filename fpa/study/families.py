@@ -21,19 +21,19 @@ class Family:
     """
 
     title: str
-    make: Callable[[], fpa.AbstractDistribution]
+    make: Callable[[], fpa.AbstractConeDistribution]
     labels: Callable[[], list[Mapping[str, np.ndarray]]]
     ordered: tuple[bool, ...]
     reference: fpa.Solver
     x_weight: float
 
-    def regression(self, distribution: fpa.AbstractDistribution) -> Regression:
+    def regression(self, distribution: fpa.AbstractConeDistribution) -> Regression:
         """The distance to the solution; x counts `x_weight` times as much as y and s."""
         sizes = distribution.canonical.c.base.shape[0], distribution.canonical.b.base.shape[0]
         weights = jnp.asarray(np.repeat([self.x_weight, 1.0], [sizes[0], 2 * sizes[1]]))
         return Regression(self.reference, weights, tol=1e-6, log=False)
 
-    def layout(self, distribution: fpa.AbstractDistribution) -> Layout:
+    def layout(self, distribution: fpa.AbstractConeDistribution) -> Layout:
         """The layout of the family's coordinates."""
         return site_layout(distribution.canonical, self.labels())
 
@@ -63,7 +63,7 @@ FAMILIES = {
 }
 
 
-def on_u(distribution: fpa.AbstractDistribution) -> Float[Array, " w"]:
+def on_u(distribution: fpa.AbstractConeDistribution) -> Float[Array, " w"]:
     """1 on x and y, which recurrent models predict, and 0 on s, which belongs to v."""
     n, m = distribution.canonical.c.base.shape[0], distribution.canonical.b.base.shape[0]
     return jnp.asarray(np.repeat([1, 0], [n + m, m]), jnp.float32)

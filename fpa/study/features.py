@@ -54,7 +54,7 @@ jax.tree_util.register_dataclass(Solved)
 
 
 def features(
-    distribution: fpa.AbstractDistribution,
+    distribution: fpa.AbstractConeDistribution,
     key: PRNGKeyArray,
     num_instances: int = 200,
     num_held: int = 50,
@@ -73,7 +73,7 @@ def features(
     return {name: found[name] for name in WORDS}
 
 
-def solve(distribution: fpa.AbstractDistribution, key: PRNGKeyArray, count: int, tol: float) -> Solved:
+def solve(distribution: fpa.AbstractConeDistribution, key: PRNGKeyArray, count: int, tol: float) -> Solved:
     """`count` instances, solved together to `tol` by SCS with safeguarded Anderson acceleration.
 
     Raises RuntimeError where an instance could not be solved.

@@ -11,7 +11,7 @@ from fpa.study.plotting import comparable
 
 
 def evaluate(
-    distributions: Sequence[fpa.AbstractDistribution],
+    distributions: Sequence[fpa.AbstractConeDistribution],
     solvers: Sequence[Sequence[fpa.Solver]],
     key: PRNGKeyArray,
     num_instances: int,

@@ -40,7 +40,7 @@ class Recipe:
 
 
 def train(
-    family: Family, distribution: fpa.AbstractDistribution, recipe: Recipe, seed: int, checkpoint: Path
+    family: Family, distribution: fpa.AbstractConeDistribution, recipe: Recipe, seed: int, checkpoint: Path
 ) -> tuple[fpa.Solver, dict[str, Any]]:
     """An ensemble of `recipe.seeds` trained models, their weights rounded to half precision, and what training was.
 

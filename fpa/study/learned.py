@@ -24,7 +24,7 @@ def composed(solver: fpa.Solver) -> fpa.Solver:
 
 
 def paths(
-    distribution: fpa.AbstractDistribution,
+    distribution: fpa.AbstractConeDistribution,
     methods: Mapping[str, Sequence[fpa.Solver]],
     key: PRNGKeyArray,
     num_steps: int,

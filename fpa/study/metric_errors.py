@@ -23,7 +23,7 @@ class Instances:
     Raises ValueError where the reference does not solve all of them.
     """
 
-    def __init__(self, distribution: fpa.AbstractDistribution, seed: int, num_instances: int, factor: float = 1.0):
+    def __init__(self, distribution: fpa.AbstractConeDistribution, seed: int, num_instances: int, factor: float = 1.0):
         self.distribution = distribution
         batches = fpa.stream(distribution, fpa.role_key(seed, "test"), num_instances, min(num_instances, _CHUNK))
         self.batches = [jax.tree.map(lambda leaf: factor * leaf, batch) for batch in batches]
@@ -74,7 +74,7 @@ def separation(weights: Mapping[str, np.ndarray]) -> dict[str, float]:
 
 
 def planes(
-    family: fpa.AbstractDistribution, metric: fpa.AbstractMetric, reach: float, shown: int = 4, points: int = 40
+    family: fpa.AbstractConeDistribution, metric: fpa.AbstractMetric, reach: float, shown: int = 4, points: int = 40
 ) -> pd.DataFrame:
     """Weights and activity of the first inequalities over two parameters, within +-`reach`, where the others are 0."""
     axis = np.linspace(-reach, reach, points)
@@ -94,7 +94,7 @@ def planes(
 
 @eqx.filter_jit
 def _weights(
-    metric: fpa.AbstractMetric, distribution: fpa.AbstractDistribution, parameters: Any
+    metric: fpa.AbstractMetric, distribution: fpa.AbstractConeDistribution, parameters: Any
 ) -> dict[str, jax.Array]:
     def one(parameters):
         program = distribution.program(parameters)

@@ -17,7 +17,7 @@ from fpa.study.session import Run
 
 
 def trained(
-    here: Run, variant: str, distribution: fpa.AbstractDistribution, recipe: metrics.Recipe, seed: int
+    here: Run, variant: str, distribution: fpa.AbstractConeDistribution, recipe: metrics.Recipe, seed: int
 ) -> list[fpa.Solver]:
     """Models of a family, kept or trained; `variant` tells their file from others of the run."""
     config = {"family": fpa.describe(distribution), "seed": seed, "recipe": vars(recipe)}
@@ -30,7 +30,7 @@ def trained(
 
 def kept(
     here: Run,
-    distribution: fpa.AbstractDistribution,
+    distribution: fpa.AbstractConeDistribution,
     train: Callable[[Path], tuple[fpa.Solver, dict[str, Any]]],
     config: Mapping[str, Any],
     code: str,
@@ -51,7 +51,7 @@ def kept(
 
 
 def best_scalars(
-    here: Run, distribution: fpa.AbstractDistribution, steps: int, seed: int, num_instances: int
+    here: Run, distribution: fpa.AbstractConeDistribution, steps: int, seed: int, num_instances: int
 ) -> dict[str, float]:
     """The tuned constants of a family, kept or found."""
     config = {"family": fpa.describe(distribution), "steps": steps, "seed": seed, "num_instances": num_instances}
@@ -60,7 +60,7 @@ def best_scalars(
 
 
 def costs(
-    family: fpa.AbstractDistribution,
+    family: fpa.AbstractConeDistribution,
     methods: Mapping[str, Sequence[fpa.Solver]],
     seed: int,
     num_steps: int,

@@ -36,7 +36,7 @@ class Recipe:
 
 def train(
     family: Family,
-    distribution: fpa.AbstractDistribution,
+    distribution: fpa.AbstractConeDistribution,
     splitting: fpa.SCS,
     recipe: Recipe,
     seed: int,
@@ -80,7 +80,9 @@ def _network(ensemble: fpa.Solver) -> Any:
     return eqx.tree_at(where, none, jax.tree.map(eqx.is_inexact_array, where(ensemble)))
 
 
-def averaged(splitting: fpa.SCS, distribution: fpa.AbstractDistribution, seed: int, num_instances: int) -> fpa.Solver:
+def averaged(
+    splitting: fpa.SCS, distribution: fpa.AbstractConeDistribution, seed: int, num_instances: int
+) -> fpa.Solver:
     """The splitting in one metric for all: the geometric mean of the learned weights over "tune" instances."""
     parameters = fpa.sample_batch(distribution, fpa.role_key(seed, "tune"), num_instances)
     x, s = (jnp.exp(jnp.log(weights).mean(axis=0)) for weights in _weights(splitting.metric, distribution, parameters))
@@ -88,5 +90,5 @@ def averaged(splitting: fpa.SCS, distribution: fpa.AbstractDistribution, seed: i
 
 
 @eqx.filter_jit
-def _weights(metric: fpa.AbstractMetric, distribution: fpa.AbstractDistribution, parameters: Any):
+def _weights(metric: fpa.AbstractMetric, distribution: fpa.AbstractConeDistribution, parameters: Any):
     return jax.lax.map(lambda p: metric(distribution.program(p)), parameters)

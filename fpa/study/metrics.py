@@ -23,7 +23,7 @@ from fpa.study.families import summary
 from fpa.study.schedules import adam
 from fpa.training import AbstractObjective, draw_pool, fit
 
-FAMILIES: Mapping[str, Callable[[], fpa.AbstractDistribution]] = {
+FAMILIES: Mapping[str, Callable[[], fpa.AbstractConeDistribution]] = {
     "toy": fpa.BoxQP,
     "portfolio 20": fpa.Portfolio,
     "portfolio 100": lambda: fpa.Portfolio(100, 10.0, (48.9, 12.5)),
@@ -62,7 +62,7 @@ class Recipe:
 
 
 def train(
-    distribution: fpa.AbstractDistribution, recipe: Recipe, seed: int, checkpoint: Path
+    distribution: fpa.AbstractConeDistribution, recipe: Recipe, seed: int, checkpoint: Path
 ) -> tuple[fpa.Solver, dict[str, Any]]:
     """An ensemble of `recipe.seeds` solvers with learned metrics, trained together in double precision."""
     keys = jax.random.split(fpa.role_key(seed, "train"), 3)
@@ -89,7 +89,7 @@ def train(
 
 
 def _untrained(
-    distribution: fpa.AbstractDistribution, normalizer: Normalizer, recipe: Recipe, key: PRNGKeyArray
+    distribution: fpa.AbstractConeDistribution, normalizer: Normalizer, recipe: Recipe, key: PRNGKeyArray
 ) -> fpa.Solver:
     """All weights in the middle of their bounds, the identity; a first iterate of 0."""
     first, second = jax.random.split(key)
@@ -127,7 +127,11 @@ def _networks(ensemble: fpa.Solver) -> Any:
 
 
 def tuned(
-    distribution: fpa.AbstractDistribution, steps: int, seed: int, num_instances: int, grid: Mapping[str, Any] = GRID
+    distribution: fpa.AbstractConeDistribution,
+    steps: int,
+    seed: int,
+    num_instances: int,
+    grid: Mapping[str, Any] = GRID,
 ) -> dict[str, float]:
     """The scalars of the grid with the smallest mean squared error at iteration `steps`, on "tune" instances."""
     parameters = fpa.sample_batch(distribution, fpa.role_key(seed, "tune"), num_instances)
@@ -150,7 +154,7 @@ def _splitting(x, s, relaxation) -> fpa.DouglasRachford:
     return fpa.DouglasRachford(fpa.ConstantMetric(x, s), relaxation)
 
 
-def baselines(distribution: fpa.AbstractDistribution, best: Mapping[str, float]) -> dict[str, fpa.Solver]:
+def baselines(distribution: fpa.AbstractConeDistribution, best: Mapping[str, float]) -> dict[str, fpa.Solver]:
     """What a learned metric is compared with: the identity, the best scalars, Giselsson and Boyd's, and the oracle."""
     scalars = _splitting(best["x"], best["s"], best["relaxation"])
     return {
@@ -172,7 +176,7 @@ def _anderson() -> fpa.Safeguarded:
 
 
 @eqx.filter_jit
-def solutions_of(distribution: fpa.AbstractDistribution, parameters: Any) -> Float[Array, "batch n"]:
+def solutions_of(distribution: fpa.AbstractConeDistribution, parameters: Any) -> Float[Array, "batch n"]:
     """x of the solved programs; NaN where one was not solved."""
 
     def one(parameters):
@@ -184,7 +188,7 @@ def solutions_of(distribution: fpa.AbstractDistribution, parameters: Any) -> Flo
 
 @eqx.filter_jit
 def measure(
-    solver: fpa.Solver, distribution: fpa.AbstractDistribution, parameters: Any, solutions: Array, num_steps: int
+    solver: fpa.Solver, distribution: fpa.AbstractConeDistribution, parameters: Any, solutions: Array, num_steps: int
 ) -> dict[str, Float[Array, "batch steps"]]:
     """Squared error, primal and dual residual and gap of every instance after each iteration."""
 
@@ -201,6 +205,6 @@ def measure(
     return jax.vmap(one)(parameters, solutions)
 
 
-def _first(distribution: fpa.AbstractDistribution, role: str) -> fpa.ConeProgram:
+def _first(distribution: fpa.AbstractConeDistribution, role: str) -> fpa.ConeProgram:
     parameters = fpa.sample_batch(distribution, fpa.role_key(0, role), 1)
     return distribution.program(jax.tree.map(lambda leaf: leaf[0], parameters))

@@ -34,7 +34,7 @@ class Race:
     depth: int
     num_steps: int
 
-    def run(self, family: Family, distribution: fpa.AbstractDistribution, seed: int) -> list[dict[str, Any]]:
+    def run(self, family: Family, distribution: fpa.AbstractConeDistribution, seed: int) -> list[dict[str, Any]]:
         """Scores of all models: rows with `factors`, `updates` and `scores`, one score per model."""
         keys = jax.random.split(fpa.role_key(seed, "train"), 3)
         calibration = calibrate(fpa.SCS(), distribution, keys[0], family.reference, num_instances=min(self.pool, 500))

@@ -72,7 +72,7 @@ class Recipe:
 
 
 def train_recurrent(
-    family: Family, distribution: fpa.AbstractDistribution, recipe: Recipe, seed: int, checkpoint: Path
+    family: Family, distribution: fpa.AbstractConeDistribution, recipe: Recipe, seed: int, checkpoint: Path
 ) -> tuple[fpa.Solver, dict[str, Any]]:
     """Algorithm 1 with equation (7) over 50 iterations."""
     choice = {**RECURRENT, **dict(recipe.changes)}
@@ -83,7 +83,7 @@ def train_recurrent(
 
 
 def train_intermittent(
-    family: Family, distribution: fpa.AbstractDistribution, recipe: Recipe, seed: int, checkpoint: Path
+    family: Family, distribution: fpa.AbstractConeDistribution, recipe: Recipe, seed: int, checkpoint: Path
 ) -> tuple[fpa.Solver, dict[str, Any]]:
     """Algorithm 2 with the truncated windows and the log loss of Section 5; layers are multiplied out at the end."""
     choice = {**INTERMITTENT[recipe.problem], **dict(recipe.changes)}
@@ -93,7 +93,7 @@ def train_intermittent(
     return _fit(models, distribution, TruncatedWindows(choice["intervals"]), choice, recipe, seed, checkpoint)
 
 
-def _calibrate(family: Family, distribution: fpa.AbstractDistribution, recipe: Recipe, seed: int, **shape: int):
+def _calibrate(family: Family, distribution: fpa.AbstractConeDistribution, recipe: Recipe, seed: int, **shape: int):
     key = fpa.role_key(seed, "train")
     return calibrate(fpa.SCS(), distribution, key, family.reference, num_instances=recipe.calibration, **shape)
 

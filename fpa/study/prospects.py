@@ -38,7 +38,7 @@ class Trained:
     """A family of the study: its name, a distribution (the first dataset's), and the log10 of the gain of training."""
 
     name: str
-    distribution: fpa.AbstractDistribution
+    distribution: fpa.AbstractConeDistribution
     gain: float
 
 
@@ -138,7 +138,7 @@ class Benefit:
 
 
 def benefit(
-    distribution: fpa.AbstractDistribution,
+    distribution: fpa.AbstractConeDistribution,
     key: PRNGKeyArray,
     num_instances: int = 200,
     table: pd.DataFrame | None = None,

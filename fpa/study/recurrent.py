@@ -39,7 +39,7 @@ class Recipe:
 
 
 def train(
-    family: Family, distribution: fpa.AbstractDistribution, recipe: Recipe, seed: int, checkpoint: Path
+    family: Family, distribution: fpa.AbstractConeDistribution, recipe: Recipe, seed: int, checkpoint: Path
 ) -> tuple[fpa.Solver, dict[str, Any]]:
     """An ensemble of `recipe.seeds` trained models, their weights rounded to half precision, and what training was.
 
@@ -83,7 +83,7 @@ def train(
 
 def _fresh(
     family: Family,
-    distribution: fpa.AbstractDistribution,
+    distribution: fpa.AbstractConeDistribution,
     layout: Layout,
     calibration: Calibration,
     recipe: Recipe,

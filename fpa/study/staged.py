@@ -57,7 +57,7 @@ class Recipe:
 
 
 def train(
-    family: Family, distribution: fpa.AbstractDistribution, recipe: Recipe, seed: int, checkpoint: Path
+    family: Family, distribution: fpa.AbstractConeDistribution, recipe: Recipe, seed: int, checkpoint: Path
 ) -> tuple[list[fpa.Solver], list[float]]:
     """`recipe.seeds` trained models, their weights rounded, and the mean loss that ended each stage.
 
@@ -81,7 +81,7 @@ def train(
 
 def _grow(
     family: Family,
-    distribution: fpa.AbstractDistribution,
+    distribution: fpa.AbstractConeDistribution,
     recipe: Recipe,
     calibration: Calibration,
     pool: Pool,
@@ -143,7 +143,7 @@ def rounded(network: Any, bits: int) -> Any:
 class _Build:
     """Makes the untrained networks of a family."""
 
-    def __init__(self, family: Family, distribution: fpa.AbstractDistribution, recipe: Recipe):
+    def __init__(self, family: Family, distribution: fpa.AbstractConeDistribution, recipe: Recipe):
         self.fixed = distribution.canonical.A.positions.size == 0
         self.layout = None if self.fixed else family.layout(distribution)
         self.ordered, self.recipe = family.ordered, recipe

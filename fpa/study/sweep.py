@@ -27,7 +27,7 @@ class Search:
     num_steps: int
     calibration: int
 
-    def run(self, name: str, family: Family, distribution: fpa.AbstractDistribution, seed: int) -> dict[str, Any]:
+    def run(self, name: str, family: Family, distribution: fpa.AbstractConeDistribution, seed: int) -> dict[str, Any]:
         """For each of the two tables, a row per draw: the choice, the first and last loss, the score, the seconds."""
         key = fpa.role_key(seed, "train")
         kinds: dict[str, Callable] = {"recurrent": self._recurrent, "intermittent": self._intermittent}
@@ -79,7 +79,7 @@ class Search:
         }
 
 
-def plain_score(distribution: fpa.AbstractDistribution) -> float:
+def plain_score(distribution: fpa.AbstractConeDistribution) -> float:
     """The score of plain SCS, on the instances that the draws are scored on."""
     ensemble = fpa.Solver(fpa.SCS(), fpa.Picard())
     curves = fpa.evaluate(ensemble, distribution, fpa.role_key(0, "validation"), 64, 50, chunk=64)

@@ -35,7 +35,7 @@ class Recipe:
 
 
 def train(
-    distribution: fpa.AbstractDistribution, recipe: Recipe, seed: int, checkpoint: Path
+    distribution: fpa.AbstractConeDistribution, recipe: Recipe, seed: int, checkpoint: Path
 ) -> tuple[fpa.Solver, dict[str, Any]]:
     """An ensemble of dense models, trained one after the other with equation (7) *without* division by tau."""
     key = fpa.role_key(seed, "train")
@@ -62,7 +62,7 @@ def train(
     return fpa.halved(fpa.Solver(fpa.SCS(), stack(models))), summary(histories)
 
 
-def calibrate(distribution: fpa.AbstractDistribution, key: PRNGKeyArray, num_instances: int) -> Normalizer:
+def calibrate(distribution: fpa.AbstractConeDistribution, key: PRNGKeyArray, num_instances: int) -> Normalizer:
     """Means and spreads of what the network sees, over instances and 50 iterations of plain SCS."""
     seen = _observe(distribution, fpa.sample_batch(distribution, key, num_instances)).reshape(
         num_instances * _STEPS, -1
@@ -71,7 +71,7 @@ def calibrate(distribution: fpa.AbstractDistribution, key: PRNGKeyArray, num_ins
 
 
 @eqx.filter_jit
-def _observe(distribution: fpa.AbstractDistribution, batch: Any) -> Float[Array, "instances iterations features"]:
+def _observe(distribution: fpa.AbstractConeDistribution, batch: Any) -> Float[Array, "instances iterations features"]:
     def one(parameters):
         op = fpa.SCS().bind(distribution.program(parameters))
         solver = fpa.Solver()
@@ -82,7 +82,7 @@ def _observe(distribution: fpa.AbstractDistribution, batch: Any) -> Float[Array,
 
 
 def fresh(
-    distribution: fpa.AbstractDistribution, normalizer: Normalizer, recipe: Recipe, key: PRNGKeyArray
+    distribution: fpa.AbstractConeDistribution, normalizer: Normalizer, recipe: Recipe, key: PRNGKeyArray
 ) -> UnnormalizedRecurrent:
     """Encoder, cell and decoder as in Section 4; u has n + m + 1 numbers, its last is tau, and v as many."""
     size = distribution.canonical.c.base.size + distribution.canonical.b.base.size + 1

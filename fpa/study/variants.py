@@ -18,7 +18,7 @@ from fpa.study import staged
 from fpa.study.families import Family
 from fpa.training import stack
 
-Build = Callable[[PRNGKeyArray], fpa.AbstractDistribution]
+Build = Callable[[PRNGKeyArray], fpa.AbstractConeDistribution]
 
 _REFERENCE = fpa.Solver(fpa.SCS(), fpa.AndersonAcceleration(memory=10, kind="II"))
 _FIRST_DATASET = 100
@@ -31,7 +31,7 @@ class Panel:
     build: Build
     fixed: bool = True
 
-    def distributions(self, seed: int, datasets: int) -> list[fpa.AbstractDistribution]:
+    def distributions(self, seed: int, datasets: int) -> list[fpa.AbstractConeDistribution]:
         """One distribution per dataset; where nothing is fixed there is only one. No instance shares their keys."""
         keys = [jax.random.fold_in(jax.random.key(seed), _FIRST_DATASET + i) for i in range(datasets)]
         return [self.build(key) for key in (keys if self.fixed else keys[:1])]
@@ -44,7 +44,7 @@ class Variant:
     title: str
     panels: Mapping[str, Panel]
 
-    def distributions(self, seed: int, datasets: int) -> dict[str, list[fpa.AbstractDistribution]]:
+    def distributions(self, seed: int, datasets: int) -> dict[str, list[fpa.AbstractConeDistribution]]:
         """The distributions of each panel, one per dataset."""
         return {name: panel.distributions(seed, datasets) for name, panel in self.panels.items()}
 
@@ -62,7 +62,7 @@ def train(
     return fpa.Solver(fpa.SCS(), stack(models)), {"losses": np.mean(losses, axis=0).round(6).tolist()}
 
 
-def family_of(distribution: fpa.AbstractDistribution) -> Family:
+def family_of(distribution: fpa.AbstractConeDistribution) -> Family:
     """How networks see it: features and observations share weights where F varies, and nothing is shared otherwise."""
     if "F" not in distribution.canonical.shapes:
         return Family("Small Lasso", lambda: distribution, list, (False,), _REFERENCE, 1.0)

@@ -5,9 +5,7 @@ over models and instances gives all gradients. Everything that happens in update
 that a killed and resumed run ends with the same bits as an unbroken one.
 """
 
-import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -18,30 +16,14 @@ import numpy as np
 import optax
 from jaxtyping import PRNGKeyArray
 
-from fpa._progress import progress
 from fpa.distributions import AbstractDistribution
 from fpa.solver import Solver
 from fpa.training.checkpoint import Checkpoint
 from fpa.training.ensembles import axes, num_models
+from fpa.training.loop import AbstractLoop, History, TrainingRun, accelerator_arrays, check_positive, train
 from fpa.training.objectives import AbstractObjective
 from fpa.training.pools import Pool, cast, compute_targets
 from fpa.training.validation import AbstractValidation
-
-
-@dataclass
-class History:
-    """What training did: `losses` (updates, models), `scores` (validations, models) after `scored` updates.
-
-    `skipped` counts the updates of each model that were left out because no finite gradient could be had, `dropped`
-    the instances that had to be left out of a batch; `seconds` is the time that the updates took.
-    """
-
-    losses: list[np.ndarray] = field(default_factory=list)
-    scores: list[np.ndarray] = field(default_factory=list)
-    scored: list[int] = field(default_factory=list)
-    skipped: int = 0
-    dropped: int = 0
-    seconds: float = 0.0
 
 
 def fit(
@@ -76,81 +58,23 @@ def fit(
     models that still have none. Raises ValueError for numbers that make no sense and for a checkpoint that belongs to
     another call.
     """
-    for name, value in (("num_updates", num_updates), ("batch_size", batch_size)):
-        if value < 1:
-            raise ValueError(f"fit: {name} must be at least 1, got {value}.")
+    check_positive("fit", num_updates=num_updates, batch_size=batch_size)
     loop = _Loop(solver, distribution, objective, key, batch_size, optimizer, trainable, pool, dtype)
     saved = Checkpoint(checkpoint, (repr(objective), num_updates, batch_size, loop.models))
-    run = saved.load(_Run.start(loop))
-    try:
-        _train(loop, run, validation, num_updates, saved, checkpoint_every, description)
-    except BaseException:
-        saved.save(run)
-        raise
-    saved.save(run)
-    best = run.best if validation is not None else run.trained
-    return eqx.combine(best, loop.static), run.history
+    return train(loop, saved, num_updates, validation, checkpoint_every, description)
 
 
-@dataclass
-class _Run:
-    """Where training stands: everything a checkpoint holds."""
-
-    update: int
-    trained: Any
-    state: Any
-    best: Any
-    best_score: Any
-    history: History
-
-    @staticmethod
-    def start(loop: "_Loop") -> "_Run":
-        scores = jnp.full((loop.models,), jnp.inf)
-        return _Run(0, loop.trained, loop.initial_state(), loop.trained, scores, History())
-
-
-def _train(loop, run, validation, num_updates, saved, checkpoint_every, description) -> None:
-    bar = progress(range(run.update, num_updates), total=num_updates, desc=description)
-    bar.update(run.update)
-    for update in range(run.update, num_updates):
-        begun = time.perf_counter()
-        losses = loop.update(run, update)
-        run.history.losses.append(losses)
-        run.update = update + 1
-        run.history.seconds += time.perf_counter() - begun
-        if validation is not None and (run.update % validation.every == 0 or run.update == num_updates):
-            _select(loop, run, validation)
-        if run.update % checkpoint_every == 0:
-            saved.save(run)
-        bar.set_postfix(loss=f"{losses.mean():.4g}", refresh=False)
-        bar.update()
-    bar.close()
-
-
-def _select(loop, run, validation) -> None:
-    """Keep each model where it scores better than ever before."""
-    score = validation.score(eqx.combine(run.trained, loop.static), loop.distribution, loop.dtype)
-    better = score < run.best_score
-    run.best = jax.tree.map(lambda new, old: _choose(better, new, old), run.trained, run.best)
-    run.best_score = jnp.where(better, score, run.best_score)
-    run.history.scores.append(np.asarray(score))
-    run.history.scored.append(run.update)
-
-
-class _Loop:
+class _Loop(AbstractLoop):
     """One call of `fit`: what is fixed, and one update."""
 
     def __init__(self, solver, distribution, objective, key, batch_size, optimizer, trainable, pool, dtype):
-        spec = _accelerator_arrays(solver) if trainable is None else trainable(solver)
+        spec = accelerator_arrays(solver) if trainable is None else trainable(solver)
         self.trained, self.static = eqx.partition(solver, spec)
         self.models = num_models(self.trained)
         self.distribution, self.objective, self.optimizer = distribution, objective, optimizer
         self.key, self.batch_size, self.pool, self.dtype = key, batch_size, pool, dtype
 
-    def initial_state(self):
-        return jax.jit(jax.vmap(self.optimizer.init))(self.trained)
-
-    def update(self, run: _Run, update: int) -> np.ndarray:
+    def update(self, run: TrainingRun, update: int) -> np.ndarray:
         """One update of `run` in place; returns each model's loss."""
         batch, targets = self._draw(update)
         weights = jnp.ones((self.models, self.batch_size), self.dtype)
@@ -207,16 +131,6 @@ def _fresh(objective, distribution, keys, batch_size, dtype):
     parameters = jax.vmap(draw)(keys)
     targets = jax.vmap(lambda p: compute_targets(objective, distribution, p))(parameters)
     return cast((parameters, targets), dtype)
-
-
-def _accelerator_arrays(solver: Solver) -> Any:
-    none = jax.tree.map(lambda _: False, solver)
-    arrays = jax.tree.map(eqx.is_inexact_array, solver.accelerator)
-    return eqx.tree_at(lambda s: s.accelerator, none, arrays)
-
-
-def _choose(which, new, old):
-    return jnp.where(which.reshape(which.shape + (1,) * (new.ndim - 1)), new, old)
 
 
 def _replace(good, tree):
