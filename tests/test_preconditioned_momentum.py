@@ -41,8 +41,8 @@ def by(accelerator, steps, op=OP):
     z, state = accelerator.init(op)
     found = []
     for _ in range(steps):
-        z, state, fz, _ = accelerator.step(op, z, state)
-        found.append(np.asarray(fz))
+        z, state, _, point = accelerator.step(op, z, state)
+        found.append(np.asarray(point.x))
     return np.array(found)
 
 
@@ -81,8 +81,8 @@ def test_balance_and_biases_are_those_of_the_rule():
 @pytest.mark.parametrize("bounded", [True, False])
 @pytest.mark.parametrize("positive", [True, False])
 def test_what_is_not_learned_is_neutral_and_what_is_keeps_its_range(variant, bounded, positive):
-    model = fpa.preconditioned_momentum(jax.random.key(0), variant, 5, bounded=bounded, positive_biases=positive)
-    answers = 5 * jax.random.normal(jax.random.key(1), (12, len(VARIANTS[variant])))
+    model = fpa.preconditioned_momentum(jax.random.key(0), variant, 5, bounded=bounded, positive=positive)
+    answers = 5 * jax.random.normal(jax.random.key(1), (12, 5))
     found, usual = model.coefficients(OP.p, answers), neutral(OP.p)
     for name in ("p", "a", "b", "b1", "b2"):
         value = np.asarray(getattr(found, name))
@@ -109,6 +109,15 @@ def test_a_step_costs_one_gradient_and_two_with_balance(variant):
 
 def network_alone(model, z, state):
     return model.network(jnp.stack([z, z], axis=1), state.hidden)[0]
+
+
+def test_all_variants_are_an_ensemble_whose_members_are_the_variants():
+    models = [fpa.preconditioned_momentum(jax.random.key(0), variant, 5, balanced=True) for variant in VARIANTS]
+    together = fpa.stack([fpa.Solver(PG, model) for model in models])
+    run = eqx.filter_jit(lambda solver: solver.run(OP, *solver.accelerator.init(OP), 0, 5)[0])
+    for index, variant in enumerate(VARIANTS):
+        alone = fpa.preconditioned_momentum(jax.random.key(0), variant, 5)
+        np.testing.assert_allclose(run(fpa.member(together, index)), run(fpa.Solver(PG, alone)), atol=1e-12)
 
 
 @pytest.mark.parametrize("name", METHODS)
@@ -158,8 +167,8 @@ def test_segments_are_updates_from_iterates_that_carry_no_gradient():
         def loss(accelerator, z=z, state=state):
             total = 0.0
             for _ in range(3):
-                z, state, x, _ = accelerator.step(op, z, state)
-                total = total + op.program.value(x) / 3
+                z, state, _, point = accelerator.step(op, z, state)
+                total = total + op.program.value(point.x) / 3
             return total, (z, state)
 
         gradient, (z, state) = eqx.filter_jit(eqx.filter_grad(loss, has_aux=True))(solver.accelerator)
@@ -204,8 +213,8 @@ def test_a_saved_model_is_the_same(tmp_path):
     [
         (lambda: fpa.preconditioned_momentum(jax.random.key(0), "PX"), "there is no variant 'PX'; there are PBA12"),
         (
-            lambda: fpa.PreconditionedMomentum(METHODS["PA"](jax.random.key(0)).accelerator.network, "PBA"),
-            "PBA needs 3 answers per coordinate, the network gives 2.",
+            lambda: fpa.PreconditionedMomentum(learned_descent(jax.random.key(0)).network, jnp.ones(5), jnp.ones(())),
+            "the network has to give 5 answers per coordinate, it gives 1.",
         ),
         (
             lambda: METHODS["PA"](jax.random.key(0)).accelerator.init(fpa.Subgradient().bind(PROGRAM)),

@@ -11,6 +11,7 @@ from fpa.accelerators.base import AbstractAccelerator
 from fpa.accelerators.coordinatewise import Coordinatewise, standing_state
 from fpa.programs import Point
 
+NAMES = ("p", "a", "b", "b1", "b2")
 VARIANTS = {
     "PBA12": ("p", "a", "b", "b1", "b2"),
     "PBA1": ("p", "a", "b", "b1"),
@@ -62,30 +63,29 @@ class MomentumState(eqx.Module):
 
 
 class PreconditionedMomentum(AbstractAccelerator):
-    """Rule (18), with those of its vectors that `variant` names read off a recurrent network, coordinate by coordinate.
+    """Rule (18), with those of its vectors that are `learned` read off a recurrent network, coordinate by coordinate.
 
     One network serves all coordinates, so it runs on problems of any size. It sees y_k and the gradient of f there,
     and no gradient flows through what it sees. Hidden states start standard normal, drawn for every coordinate from a
-    seed that the instance's data give. With `bounded`, p lies in (0, 2 s), s the step of the map, and a in (0, 2);
-    else p and a only are positive, 2 s and 0.3 times a softplus. `positive_biases` lets the biases be in (0, 2) only,
-    as in the released code, where they are free in the paper. The map has to take a metric: `ProximalGradient`.
-    One application of the map per step, and one more gradient where b is learned.
+    seed that the instance's data give. `learned` has a 1 for every learned vector, in the order of `NAMES`, else 0.
+
+    With `bounded`, p lies in (0, 2 s), s the step of the map, and a in (0, 2); else p and a are only positive, 2 s and
+    0.3 times a softplus. Biases are free, or in (0, 2) where `positive` is 1, as in the released code. The map has to
+    take a metric: `ProximalGradient`. The f(z) of a step is that of the map itself, the point that of x_{k+1}. There is
+    one gradient per step, and one more with `balanced`, without which b is 1.
     """
 
     network: Coordinatewise
-    variant: str = eqx.field(static=True)
+    learned: Float[Array, " 5"]
+    positive: Float[Array, ""]
     bounded: bool = eqx.field(static=True, default=True)
-    positive_biases: bool = eqx.field(static=True, default=False)
+    balanced: bool = eqx.field(static=True, default=False)
 
     def __check_init__(self):
-        if self.variant not in VARIANTS:
+        if self.network.num_out != len(NAMES):
             raise ValueError(
-                f"PreconditionedMomentum: there is no variant {self.variant!r}; there are {', '.join(VARIANTS)}."
-            )
-        if self.network.num_out != len(VARIANTS[self.variant]):
-            raise ValueError(
-                f"PreconditionedMomentum: {self.variant} needs {len(VARIANTS[self.variant])} answers per coordinate, "
-                f"the network gives {self.network.num_out}."
+                f"PreconditionedMomentum: the network has to give {len(NAMES)} answers per coordinate, "
+                f"it gives {self.network.num_out}."
             )
 
     def init(self, op: Any, start=None):
@@ -98,27 +98,23 @@ class PreconditionedMomentum(AbstractAccelerator):
         gradient = op.gradient(z)
         answers, hidden = self.network(jnp.stack([gradient, z], axis=1), state.hidden)
         coefficients = self.coefficients(op.p, answers.astype(z.dtype))
-        balanced = "b" in VARIANTS[self.variant]
-        x, z_next, point = advance(op, state.x, z, gradient, coefficients, balanced)
-        return z_next, MomentumState(x, hidden), x, point
+        x, z_next, point = advance(op, state.x, z, gradient, coefficients, self.balanced)
+        plain, _ = op.backward(z - op.p * gradient)
+        return z_next, MomentumState(x, hidden), plain, point
 
-    def coefficients(self, step: Float[Array, " n"], answers: Float[Array, "n out"]) -> Coefficients:
+    def coefficients(self, step: Float[Array, " n"], answers: Float[Array, "n 5"]) -> Coefficients:
         """The vectors of rule (18) from the network's answers; `step` is that of the map."""
-        shapes = {name: self._shape(name) for name in VARIANTS[self.variant]}
-        learned = {name: shape(answers[:, k]) for k, (name, shape) in enumerate(shapes.items())}
-        if "p" in learned:
-            learned["p"] = step * learned["p"]
-        usual = neutral(step)
-        names = ("p", "a", "b", "b1", "b2")
-        return Coefficients(*(learned.get(name, getattr(usual, name)) for name in names))
-
-    def _shape(self, name: str):
-        """From an answer to the range of a vector; a vector in units of the step for p."""
-        if name in ("b1", "b2") and not self.positive_biases:
-            return lambda answer: answer
-        if name in ("p", "a") and not self.bounded:
-            return lambda answer: (2.0 if name == "p" else 0.3) * jax.nn.softplus(answer)
-        return lambda answer: 2 * jax.nn.sigmoid(answer)
+        learned, positive = jax.lax.stop_gradient((self.learned, self.positive))
+        p, a, b, b1, b2 = answers.T
+        sigmoid = lambda answer: 2 * jax.nn.sigmoid(answer)  # noqa: E731
+        bias = lambda answer: jnp.where(positive > 0, sigmoid(answer), answer)  # noqa: E731
+        if self.bounded:
+            p, a = sigmoid(p), sigmoid(a)
+        else:
+            p, a = 2.0 * jax.nn.softplus(p), 0.3 * jax.nn.softplus(a)
+        found, usual = Coefficients(step * p, a, sigmoid(b), bias(b1), bias(b2)), neutral(step)
+        chosen = [jnp.where(learned[k] > 0, getattr(found, name), getattr(usual, name)) for k, name in enumerate(NAMES)]
+        return Coefficients(*chosen)
 
     @property
     def boundaries(self):
@@ -134,8 +130,20 @@ def preconditioned_momentum(
     units: int = 20,
     depth: int = 2,
     bounded: bool = True,
-    positive_biases: bool = False,
+    positive: bool = False,
+    balanced: bool | None = None,
 ) -> PreconditionedMomentum:
-    """An untrained model: an LSTM of `depth` layers of `units`, a hidden layer, and one answer for each vector."""
-    outputs = len(VARIANTS.get(variant, "?"))
-    return PreconditionedMomentum(Coordinatewise(key, 2, outputs, units, depth), variant, bounded, positive_biases)
+    """An untrained model: an LSTM of `depth` layers of `units`, a hidden layer, and five answers per coordinate.
+
+    Models that are `balanced` can be stacked whatever their variants; by default those are that learn b.
+    """
+    if variant not in VARIANTS:
+        raise ValueError(f"preconditioned_momentum: there is no variant {variant!r}; there are {', '.join(VARIANTS)}.")
+    names = VARIANTS[variant]
+    return PreconditionedMomentum(
+        Coordinatewise(key, 2, len(NAMES), units, depth),
+        jnp.asarray([float(name in names) for name in NAMES], jnp.float32),
+        jnp.asarray(float(positive), jnp.float32),
+        bounded,
+        "b" in names if balanced is None else balanced,
+    )

@@ -49,6 +49,22 @@ def cost(
     return pd.DataFrame(rows, columns=["method", "batch", "ms per instance"])
 
 
+def per_iteration(
+    distribution: fpa.AbstractDistribution,
+    methods: Mapping[str, Sequence[fpa.Solver]],
+    key: PRNGKeyArray,
+    num_steps: int,
+    sizes: Sequence[int],
+) -> pd.DataFrame:
+    """Milliseconds per instance: before the first iteration (`setup`) and for each (`iteration`), from two lengths."""
+    short, long = (
+        cost(distribution, methods, key, length, sizes).set_index(["method", "batch"])["ms per instance"]
+        for length in (1, num_steps)
+    )
+    each = ((long - short) / (num_steps - 1)).clip(lower=0)
+    return pd.DataFrame({"setup": (short - each).clip(lower=0), "iteration": each}).reset_index()
+
+
 def _iterates(solver, distribution, parameters, num_steps):
     """The iterates after `num_steps` iterations, in chunks that fit the caches."""
 

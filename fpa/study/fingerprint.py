@@ -7,6 +7,7 @@ Python version that parses the code to the same tree.
 """
 
 import ast
+import functools
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
@@ -21,7 +22,7 @@ _DOCUMENTED = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
 def digest(modules: Iterable[str], package: Path = PACKAGE) -> str:
     """The sha256 of the code of `modules` (dotted names inside `package`) and of all they import from it."""
     files = closure(modules, package)
-    return sha256("\n".join(f"{name}: {canonical(_parse(files[name]))}" for name in sorted(files)))
+    return sha256("\n".join(f"{name}: {_text(files[name], _stamp(files[name]))}" for name in sorted(files)))
 
 
 def closure(modules: Iterable[str], package: Path = PACKAGE) -> dict[str, Path]:
@@ -88,8 +89,24 @@ def canonical(node: object) -> str:
     return f"{type(node).__name__}({','.join(kept)})"
 
 
+def _stamp(file: Path) -> tuple[int, int]:
+    """What changes when a file does: a notebook asks for several digests, and no file is parsed twice."""
+    status = file.stat()
+    return status.st_mtime_ns, status.st_size
+
+
 def _parse(file: Path) -> ast.Module:
+    return _tree(file, _stamp(file))
+
+
+@functools.cache
+def _tree(file: Path, stamp: tuple[int, int]) -> ast.Module:
     return ast.parse(file.read_text(encoding="utf-8"), filename=str(file))
+
+
+@functools.cache
+def _text(file: Path, stamp: tuple[int, int]) -> str:
+    return canonical(_tree(file, stamp))
 
 
 def _candidates(name: str, package: Path) -> tuple[Path, Path]:

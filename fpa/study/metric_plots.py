@@ -1,6 +1,6 @@
 """Pictures of learned metrics: weight against activity, weights over two parameters, errors over time."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -10,23 +10,10 @@ from matplotlib.cm import ScalarMappable
 from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
 
-from fpa.study import plotting
 from fpa.study.plotting import METHODS, METRICS
 
 _DOTS = 3000
 _COLORS = {"active": "#882255", "inactive": "#88CCEE"}
-
-
-def convergence(frame: pd.DataFrame, metrics: Sequence[str], title: str) -> Figure:
-    """`plotting.convergence` with the names of its many methods in rows of four at most."""
-    figure = plotting.convergence(frame, metrics, title=title)
-    (legend,) = figure.legends
-    names = [text.get_text() for text in legend.get_texts()]
-    legend.remove()
-    handles = {str(line.get_label()): line for axes in figure.axes for line in axes.lines}
-    columns = 4 if len(metrics) > 2 else 3
-    figure.legend([handles[name] for name in names], names, loc="outside lower center", ncols=columns, frameon=False)
-    return figure
 
 
 def scatter(found: Mapping[str, np.ndarray], title: str) -> Figure:

@@ -1,9 +1,7 @@
 """Learned metrics and tuned scalars, kept or found; what they cost, and where they gain."""
 
 import functools
-import time
-from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -12,7 +10,6 @@ from scipy.stats import spearmanr
 
 import fpa
 from fpa.study import metrics, models
-from fpa.study.cost import cost
 from fpa.study.session import Run
 
 
@@ -22,32 +19,10 @@ def trained(
     """Models of a family, kept or trained; `variant` tells their file from others of the run."""
     config = {"family": fpa.describe(distribution), "seed": seed, "recipe": vars(recipe)}
     train = functools.partial(metrics.train, distribution, recipe, seed)
-    solvers, history = kept(here, distribution, train, config, "fpa.study.metrics", f"_{variant}")
+    solvers, history = models.trained(here, distribution, train, config, "fpa.study.metrics", f"_{variant}")
     first, last = (np.mean(history["losses"][k]) for k in (0, -1))
     print(f"{variant}: {len(solvers)} models, logarithm of the loss {first:.2f} at first, {last:.2f} at last")
     return solvers
-
-
-def kept(
-    here: Run,
-    distribution: fpa.AbstractConeDistribution,
-    train: Callable[[Path], tuple[fpa.Solver, dict[str, Any]]],
-    config: Mapping[str, Any],
-    code: str,
-    part: str = "",
-) -> tuple[list[fpa.Solver], dict[str, Any]]:
-    """`models.trained` for ensembles whose accelerator has no numbers: what they have learned is in the splitting."""
-
-    def make(path: Path, key: str, checkpoint: Path) -> None:
-        begun = time.monotonic()
-        ensemble, history = train(checkpoint)
-        note = {"key": key, "made_s": round(time.monotonic() - begun, 1), **history}
-        fpa.save(path, ensemble, distribution, note)
-
-    note_of = lambda path: fpa.read_header(path)["note"]  # noqa: E731
-    path = models._published(f"{part}.npz", here, config, [code], make, note_of)
-    ensemble = fpa.load(path)
-    return [fpa.member(ensemble, index) for index in range(fpa.num_models(ensemble))], note_of(path)
 
 
 def best_scalars(
@@ -57,27 +32,6 @@ def best_scalars(
     config = {"family": fpa.describe(distribution), "steps": steps, "seed": seed, "num_instances": num_instances}
     compute = lambda: metrics.tuned(distribution, steps, seed, num_instances)  # noqa: E731
     return models.recorded(here, compute, config, ["fpa.study.metrics"], "_tuned")
-
-
-def costs(
-    family: fpa.AbstractConeDistribution,
-    methods: Mapping[str, Sequence[fpa.Solver]],
-    seed: int,
-    num_steps: int,
-    sizes: Sequence[int],
-) -> pd.DataFrame:
-    """Milliseconds per instance: before the first iteration (`setup`) and for each (`iteration`), from two lengths.
-
-    The oracle is left out: finding its active set is the problem itself.
-    """
-    timed = {method: several for method, several in methods.items() if method != "DR oracle metric"}
-    key = fpa.role_key(seed, "test")
-    short, long = (
-        cost(family, timed, key, length, sizes).set_index(["method", "batch"])["ms per instance"]
-        for length in (1, num_steps)
-    )
-    each = ((long - short) / (num_steps - 1)).clip(lower=0)
-    return pd.DataFrame({"setup": (short - each).clip(lower=0), "iteration": each}).reset_index()
 
 
 def gains(rows: Sequence[dict[str, Any]]) -> pd.DataFrame:

@@ -42,7 +42,7 @@ def trained(
 
     path = _published(f"{part}.npz", here, config, [code], make, lambda path: fpa.read_header(path)["note"])
     ensemble, history = fpa.load(path), fpa.read_header(path)["note"]
-    return [fpa.member(ensemble, index) for index in range(fpa.num_models(ensemble.accelerator))], history
+    return [fpa.member(ensemble, index) for index in range(fpa.num_models(ensemble))], history
 
 
 def recorded(

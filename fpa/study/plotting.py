@@ -14,82 +14,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from fpa.study.errors import StudyError
+from fpa.study.methods import COMPARABLE, METHODS, METRICS, Method, Metric
 
 _STATISTICS = ["mean", "std", "geomean", "median", "q10", "q90", "num_valid", "num_instances", "num_models"]
 COLUMNS = ["figure", "panel", "method", "metric", "iteration", *_STATISTICS]
-
-
-@dataclass(frozen=True)
-class Method:
-    """How a method is drawn, and the fixed-point map whose residuals it reports."""
-
-    name: str
-    color: str
-    line: Any = "-"
-    map: str = "scs"
-
-
-@dataclass(frozen=True)
-class Metric:
-    """A measured quantity: its name in words, its definition (without unit), and whether it needs a point (tau > 0)."""
-
-    name: str
-    title: str
-    definition: str
-    of_point: bool = True
-
-
-METHODS = {
-    method.name: method
-    for method in (
-        Method("SCS", "#555555"),
-        Method("SCS+AA", "#E69F00", (0, (4, 1.5))),
-        Method("SCS+AA-II", "#B8860B", (0, (1.5, 1))),
-        Method("SCS tuned", "#009E73", (0, (1, 1)), map="tuned"),
-        Method("SCS+Neural", "#0072B2"),
-        Method("SCS+Neural-MLP", "#D55E00"),
-        Method("SCS+Neural-MLP safe", "#CC79A7", (0, (6, 1.5, 1, 1.5))),
-        Method("SCS learned metric", "#56B4E9", (0, (3, 1, 1, 1)), map="learned"),
-        Method("SCS learned metric+AA", "#6A3D9A", (0, (4, 1.5)), map="learned"),
-        Method("SCS learned metric+Neural-MLP", "#B15928", (0, (6, 1.5, 1, 1.5)), map="learned"),
-        Method("DR", "#000000", map="dr"),
-        Method("DR tuned", "#117733", (0, (1, 1)), map="dr"),
-        Method("DR tuned+AA", "#44AA99", (0, (4, 1.5)), map="dr"),
-        Method("DR Giselsson-Boyd", "#999933", (0, (1.5, 1)), map="dr"),
-        Method("DR learned metric", "#332288", map="dr"),
-        Method("DR learned metric+AA", "#AA4499", (0, (4, 1.5)), map="dr"),
-        Method("DR oracle metric", "#882255", (0, (6, 1.5, 1, 1.5)), map="dr"),
-    )
-}
-
-METRICS = {
-    metric.name: metric
-    for metric in (
-        Metric("fixed_point", "Fixed-point residual", r"$\|u^+ - u\|_2\,/\,R_0$", of_point=False),
-        Metric(
-            "fixed_point_normalized",
-            r"Fixed-point residual at $\tau = 1$",
-            r"$\|(x,y)^+/\tau^+ - (x,y)/\tau\|_2$",
-        ),
-        Metric("primal", "Primal residual", r"$\|Ax + s - b\|_2\,/\,(1 + \|b\|_2)$"),
-        Metric("dual", "Dual residual", r"$\|A^\mathrm{T}y + c\|_2\,/\,(1 + \|c\|_2)$"),
-        Metric("gap", "Duality gap", r"$|c^\mathrm{T}x + b^\mathrm{T}y|\,/\,(1 + |c^\mathrm{T}x| + |b^\mathrm{T}y|)$"),
-        Metric("tau", r"Scaling $\tau$", r"$\tau$", of_point=False),
-        Metric("error", "Squared error", r"$\|x - x^\star\|_2^2$"),
-    )
-}
-
-# Which maps' values of a metric may be compared: a fixed-point residual belongs to the map that is iterated.
-_ALL_MAPS = {method.map for method in METHODS.values()}
-COMPARABLE = {
-    "fixed_point": {"scs"},
-    "fixed_point_normalized": {"scs"},
-    "primal": _ALL_MAPS,
-    "dual": _ALL_MAPS,
-    "gap": _ALL_MAPS,
-    "tau": {"scs"},
-    "error": _ALL_MAPS,
-}
 
 
 @dataclass(frozen=True)
@@ -122,11 +50,12 @@ BANDS = {
 # All quantities are relative; what exceeds 20 times the residual of the zero point is off the chart.
 _TOP = 20.0
 _NARROWEST = 6.4  # inches, for the title and the legend
+_NAME = 2.5  # inches for a method's name in a legend of more than one row
 
 
-def style() -> None:
-    """Set the study's look for every figure that follows."""
-    plt.style.use(["default", "seaborn-v0_8-ticks", _LOOK])
+def style(quick: bool = False) -> None:
+    """Set the study's look for every figure that follows; `quick` ones have few pixels and fonts as they come."""
+    plt.style.use(["default", "seaborn-v0_8-ticks", _LOOK, _QUICK if quick else {}])
 
 
 _LOOK = {
@@ -145,6 +74,7 @@ _LOOK = {
     "lines.linewidth": 1.6,
     "mathtext.fontset": "dejavusans",
     "pdf.fonttype": 42,
+    "savefig.dpi": 160,
     "xtick.labelsize": 8.5,
     "xtick.major.pad": 3.5,
     "xtick.major.size": 4.8,
@@ -154,6 +84,7 @@ _LOOK = {
     "ytick.minor.size": 2,
     "ytick.minor.width": 0.5,
 }
+_QUICK = {"pdf.fonttype": 3, "savefig.dpi": 60}
 
 
 def method(name: str) -> Method:
@@ -175,6 +106,11 @@ def curves_frame(figure: str, panel: str, method_name: str, curves: Any) -> pd.D
     """The tidy frame of one method's `Curves` for one panel of one figure."""
     place = {"figure": figure, "panel": panel, "method": method(method_name).name}
     return pd.DataFrame([place | record for record in curves.records()])[COLUMNS]
+
+
+def frames(figure: str, panel: str, curves: Mapping[str, Any]) -> pd.DataFrame:
+    """The tidy frame of several methods' `Curves` for one panel of one figure."""
+    return pd.concat([curves_frame(figure, panel, name, curve) for name, curve in curves.items()], ignore_index=True)
 
 
 def panels_frame(figure: str, curves: Mapping[str, Any], ends: Sequence[int]) -> pd.DataFrame:
@@ -210,7 +146,9 @@ def convergence(
     check_schema(frame)
     chosen = _look_up(band, BANDS, "band")
     panels = list(frame["panel"].unique())
-    size = (max(3.4 * len(metrics), _NARROWEST), 2.6 * len(panels) + 0.7)
+    width = max(3.4 * len(metrics), _NARROWEST)
+    rows = -(-frame["method"].nunique() // _columns(width, frame["method"].nunique()))
+    size = (width, 2.6 * len(panels) + 0.5 + 0.2 * rows)
     figure, grid = plt.subplots(len(panels), len(metrics), figsize=size, squeeze=False, layout="constrained")
     for row, panel in zip(grid, panels, strict=True):
         for axes, name in zip(row, metrics, strict=True):
@@ -255,8 +193,14 @@ def _draw(axes: Axes, part: pd.DataFrame, quantity: Metric, band: Band) -> None:
 def _annotate(figure: Figure, frame: pd.DataFrame, band: Band, title: str | None) -> None:
     handles = {str(line.get_label()): line for axes in figure.axes for line in axes.lines}
     names = [name for name in METHODS if name in handles]
-    figure.legend([handles[name] for name in names], names, loc="outside lower center", ncols=len(names), frameon=False)
+    columns = _columns(figure.get_figwidth(), len(names))
+    figure.legend([handles[name] for name in names], names, loc="outside lower center", ncols=columns, frameon=False)
     figure.suptitle(" – ".join(filter(None, (title, f"{band.title} over {_counts(frame)}"))), fontsize=10)
+
+
+def _columns(width: float, names: int) -> int:
+    """How many names stand side by side in a legend; a few stand in one row."""
+    return names if names < 7 else round(width / _NAME)
 
 
 def _counts(frame: pd.DataFrame) -> str:

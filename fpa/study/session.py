@@ -41,7 +41,7 @@ from fpa.study.store import record
 from fpa.study.writing import atomic
 
 _PIXELS_PER_INCH = 100  # on the notebook's page
-_PNG = {"format": "png", "dpi": 160, "metadata": {"Software": None}}
+_PNG = {"format": "png", "metadata": {"Software": None}}
 _PDF = {"format": "pdf", "metadata": {"Creator": None, "Producer": None, "CreationDate": None}}
 
 
@@ -117,7 +117,7 @@ def begin(run: str, profile: str = "smoke", namespace: MutableMapping[str, Any] 
     jax.config.update("jax_enable_x64", True)
     compile_quickly(profile == "smoke")
     jax.config.update("jax_compilation_cache_dir", str(root / ".store" / "compiled"))
-    plotting.style()
+    plotting.style(quick=profile == "smoke")
     parameters = _in_effect(spec, profile, specs, namespace)
     print(f"{run}, profile {profile}: {', '.join(f'{name} = {value!r}' for name, value in parameters.items())}")
     device = jax.devices()[0].device_kind
