@@ -2,6 +2,7 @@
 
 import functools
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import equinox as eqx
@@ -70,6 +71,27 @@ class Instances:
         count = len(jax.tree.leaves(self.parameters)[0])
         for first in range(0, count, _CHUNK):
             yield jax.tree.map(lambda leaf, k=first: leaf[k : k + _CHUNK], self.parameters)
+
+
+def members(path: Path) -> list[fpa.Solver]:
+    """The models of a saved ensemble."""
+    ensemble = fpa.load(path)
+    return [fpa.member(ensemble, index) for index in range(fpa.num_models(ensemble))]
+
+
+def step_ratio(instances: Instances) -> float:
+    """How many times as long the right step is as the released one, the median over instances."""
+
+    def one(parameters):
+        program: Any = instances.family.program(parameters)
+        return composites.RIGHT.step(program) / composites.RELEASED.step(program)
+
+    return float(np.median(jax.vmap(one)(instances.parameters)))
+
+
+def shown(methods: Mapping[str, list[fpa.Solver]], names: Sequence[str]) -> dict[str, list[fpa.Solver]]:
+    """Those of the methods that are named, or all where none is."""
+    return {name: solvers for name, solvers in methods.items() if name in names or not names}
 
 
 def curves(instances: Instances, methods: Mapping[str, Sequence[fpa.Solver]], num_steps: int) -> dict[str, fpa.Curves]:

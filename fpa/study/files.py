@@ -15,9 +15,9 @@ def find_root(start: str | Path | None = None) -> Path:
     raise StudyError(f"{here} is not inside a clone of the repository: no folder at or above it has a pyproject.toml.")
 
 
-def model_of(run: str) -> str:
-    """The product that holds the models of a run."""
-    return f"models/{run}.npz"
+def model_of(run: str, part: str = "") -> str:
+    """The product that holds the models of a run, or those of a part of it."""
+    return f"models/{run}{part}.npz"
 
 
 def data_of(run: str, suffix: str = "") -> str:

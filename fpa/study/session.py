@@ -93,9 +93,9 @@ class Run:
         """The data of all runs among this run's `loads`: those of this profile, or else the committed ones (laptop)."""
         return {run: pd.read_csv(self._loaded(run, data_of(run), "data")) for run in self.loads}
 
-    def model(self, run: str) -> Path:
+    def model(self, run: str, part: str = "") -> Path:
         """The trained models of an earlier run: those of this profile, or else the committed ones (laptop)."""
-        return self._loaded(run, model_of(run), "models")
+        return self._loaded(run, model_of(run, part), "models")
 
     def _loaded(self, run: str, product: str, what: str) -> Path:
         if run not in self.loads:

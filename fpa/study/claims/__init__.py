@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from fpa.study.claims import intermittent, metrics, recurrent, sizes, unnormalized, variants
+from fpa.study.claims import composites, intermittent, metrics, recurrent, sizes, unnormalized, variants
 from fpa.study.claims.base import Claim as Claim
 from fpa.study.claims.base import Evidence as Evidence
 from fpa.study.claims.base import Missing, evidence
@@ -21,6 +21,7 @@ CLAIMS: tuple[Claim, ...] = (
     *intermittent.CLAIMS,
     *variants.CLAIMS,
     *unnormalized.CLAIMS,
+    *composites.CLAIMS,
     *metrics.CLAIMS,
 )
 COLUMNS = ["id", "source", "statement", "paper", "ours", "holds"]

@@ -1,0 +1,164 @@
+"""L2O-PA (Liu et al., 2023): its figures and tables, with the released step sizes and with the right ones."""
+
+from collections.abc import Callable
+
+import pandas as pd
+
+from fpa.study.claims.base import Claim, Evidence, Missing, Verdict, verdict
+
+LASSO, LOGISTIC = "10_l2o_pa_lasso", "11_l2o_pa_logistic"
+PA, METRIC = "L2O-PA", "objective"
+VARIANTS = ("PBA12", "PBA1", "PBA2", "PBA", "PA", "P", "A")
+PRECISE = 1e-7
+"""What counts as machine precision in the paper's single precision."""
+
+
+def _needed(table: pd.DataFrame, method: str, level: str, what: str = "iterations") -> float:
+    """Median iterations (or ms) of a method to a level; infinite where it does not get there."""
+    rows = table[table["method"] == method]
+    if rows.empty:
+        raise Missing(f"{method} in a table")
+    entry = rows[f"{what} to {level}"].iloc[0]
+    return float(entry) if entry else float("inf")
+
+
+def _all_precise(evidence: Evidence) -> Verdict:
+    curves = evidence.curves(f"{LASSO}_ablation", "ablation")
+    last = {name: float(curves.column(f"L2O-{name}", METRIC).iloc[-1]) for name in VARIANTS}
+    told = ", ".join(f"{name} {value:.0e}" for name, value in last.items())
+    return verdict(f"mean gap at the end: {told}", max(last.values()) <= PRECISE)
+
+
+def _first(run: str, *others: str, model: str = PA) -> Callable[[Evidence], Verdict]:
+    """The model needs fewer iterations to 1e-6 than each of the others."""
+
+    def decide(evidence: Evidence) -> Verdict:
+        table = evidence.table(run)
+        needed = {name: _needed(table, name, "1e-06") for name in (model, *others)}
+        told = ", ".join(f"{name} {value:.4g}" for name, value in needed.items())
+        return verdict(f"iterations to 1e-6: {told}", needed[model] < min(needed[name] for name in others))
+
+    return decide
+
+
+def _small_biases(evidence: Evidence) -> Verdict:
+    table = evidence.table(f"{LASSO}_biases")
+    found = {}
+    for model, part in table.groupby("model"):
+        later = part[part["iteration"].astype(int) > 10]
+        found[str(model)] = max(later[name].astype(float).mean() for name in ("b1", "b2"))
+    told = ", ".join(f"{model} {value:.1e}" for model, value in found.items())
+    return verdict(f"mean absolute bias after ten iterations: {told}", bool(max(found.values()) < 1e-2))
+
+
+def _away(evidence: Evidence) -> Verdict:
+    curves = evidence.curves(f"{LASSO}_patches", "natural patches")
+    last = {name: float(curves.column(name, METRIC).iloc[-1]) for name in (PA, "L2O-DM", "L2O-RNNprop")}
+    told = ", ".join(f"{name} {value:.0e}" for name, value in last.items())
+    others = min(last["L2O-DM"], last["L2O-RNNprop"])
+    return verdict(f"mean gap at the end: {told}", last[PA] <= PRECISE and others > 1e-3)
+
+
+def _ratio(run: str, model: str, other: str, least: float) -> Callable[[Evidence], Verdict]:
+    """On every data set of a table the model needs at least `least` times fewer iterations to 1e-6 than the other."""
+
+    def decide(evidence: Evidence) -> Verdict:
+        table = evidence.table(run)
+        sets = table.groupby("data") if "data" in table else [("", table)]
+        factors = {str(data): _needed(part, other, "1e-06") / _needed(part, model, "1e-06") for data, part in sets}
+        told = ", ".join(f"{factor:.3g} times{f' on {data}' if data else ''}" for data, factor in factors.items())
+        return verdict(f"{model} over {other}: {told}", min(factors.values()) >= least)
+
+    return decide
+
+
+def _within(model: str, most: int) -> Callable[[Evidence], Verdict]:
+    def decide(evidence: Evidence) -> Verdict:
+        needed = _needed(evidence.table(LOGISTIC), model, "1e-06")
+        return verdict(f"{model}: {needed:.4g} iterations to 1e-6", needed <= most)
+
+    return decide
+
+
+def _late(evidence: Evidence) -> Verdict:
+    """Early ahead of FISTA, late behind it."""
+    table = evidence.table(f"{LOGISTIC}_long")
+    ahead = {level: _needed(table, "FISTA", level) / _needed(table, PA, level) for level in ("1e-02", "1e-04")}
+    curves = evidence.curves(f"{LOGISTIC}_long", "long horizon")
+    last = {name: float(curves.column(name, METRIC).iloc[-1]) for name in (PA, "FISTA")}
+    told = ", ".join(f"{factor:.2g} times fewer iterations to {level}" for level, factor in ahead.items())
+    told += f"; gap at the end {last[PA]:.0e}, FISTA {last['FISTA']:.0e} ({table['data'].iloc[0]})"
+    return verdict(told, ahead["1e-02"] > 1 and last[PA] > last["FISTA"])
+
+
+def _faster(run: str, other: str, level: str = "1e-06") -> Callable[[Evidence], Verdict]:
+    def decide(evidence: Evidence) -> Verdict:
+        table = evidence.table(run)
+        spent = {name: _needed(table, name, level, "ms") for name in (PA, other)}
+        told = ", ".join(f"{name} {value:.3g}" for name, value in spent.items())
+        return verdict(f"ms per instance to {level}: {told}", spent[PA] < spent[other])
+
+    return decide
+
+
+_SOURCE = "Liu et al. 2023"
+_RIVALS = ("ISTA", "FISTA", "Adam", "AdamHD", "L2O-DM", "L2O-RNNprop")
+_ABLATION, _PATCHES, _DATA = f"{LASSO}_ablation", f"{LASSO}_patches", f"{LOGISTIC}_data"
+
+CLAIMS = (
+    Claim("L1", f"{_SOURCE}, Fig. 1", "Every variant reaches machine precision", "yes", _all_precise),
+    Claim(
+        "L2",
+        f"{_SOURCE}, Fig. 1",
+        "No biases are better than learned ones (free biases)",
+        "yes",
+        _first(_ABLATION, "L2O-PBA1", "L2O-PBA2", "L2O-PBA12", model="L2O-PBA"),
+    ),
+    Claim(
+        "L3",
+        f"{_SOURCE}, Fig. 1",
+        "The same, as released (positive biases)",
+        "yes",
+        _first(_ABLATION, "L2O-PBA12 released", model="L2O-PBA"),
+    ),
+    Claim("L4", f"{_SOURCE}, Fig. 2", "Biases become small after a few iterations", "yes", _small_biases),
+    Claim("L5", f"{_SOURCE}, Fig. 3", "Lasso: L2O-PA first", "yes", _first(LASSO, *_RIVALS, "Ada-LISTA")),
+    Claim("L6", "ours", "The same with restarts and AA", "not shown", _first(LASSO, "FISTA+restart", "PG+AA")),
+    Claim("L7", f"{_SOURCE}, Fig. 4", "Patches: machine precision, L2O-DM and RNNprop stall", "yes", _away),
+    Claim("L8", "ours", "Patches: ahead of restarts and AA", "not shown", _first(_PATCHES, "FISTA+restart", "PG+AA")),
+    Claim("L9", f"{_SOURCE}, Fig. 5", "Logistic: solved in 10 iterations", "at most 10", _within(PA, 10)),
+    Claim(
+        "L10",
+        f"{_SOURCE}, Fig. 5",
+        "Almost 100 times faster than FISTA (both as released)",
+        "almost 100",
+        _ratio(LOGISTIC, "L2O-PA released", "FISTA released", 80),
+    ),
+    Claim("L11", "ours", "The same with the right step", "not shown", _ratio(LOGISTIC, PA, "FISTA", 80)),
+    Claim(
+        "L12",
+        f"{_SOURCE}, Fig. 6, 7",
+        "Data: over 10 times faster than FISTA (both as released)",
+        "over 10, almost 20",
+        _ratio(_DATA, "L2O-PA released", "FISTA released", 10),
+    ),
+    Claim("L13", "ours", "The same with the right step", "not shown", _ratio(_DATA, PA, "FISTA", 10)),
+    Claim(
+        "L14",
+        f"{_SOURCE}, Fig. 8",
+        "Ten times larger Lasso: L2O-PA first",
+        "yes",
+        _first(f"{LASSO}_large", "ISTA", "FISTA", "L2O-DM", "L2O-RNNprop"),
+    ),
+    Claim("L15", f"{_SOURCE}, Fig. 9", "Long horizon: early ahead of FISTA, slow late", "yes", _late),
+    Claim(
+        "L16",
+        f"{_SOURCE}, Fig. 10",
+        "Trained on the Lasso, ahead of FISTA and competitors on logistic",
+        "yes",
+        _first(LOGISTIC, "FISTA", "FISTA released", "L2O-DM", "L2O-RNNprop", model="L2O-PA of the Lasso"),
+    ),
+    Claim("L17", f"{_SOURCE}, Table 2", "Lasso: less time than AdamHD", "yes", _faster(LASSO, "AdamHD", "1e-04")),
+    Claim("L18", "ours", "Lasso: less time than with restarts", "not shown", _faster(LASSO, "FISTA+restart")),
+    Claim("L19", "ours", "Logistic: less time than with restarts", "not shown", _faster(LOGISTIC, "FISTA+restart")),
+)
