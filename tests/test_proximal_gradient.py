@@ -9,6 +9,7 @@ import optax
 import pytest
 from composites import COMPOSITE_DISTRIBUTIONS, PROGRAMS
 from helpers import over
+from models import recurrent
 from sklearn.linear_model import Lasso as SklearnLasso
 from sklearn.linear_model import LogisticRegression
 
@@ -114,6 +115,15 @@ def test_other_accelerators_come_for_free(inner):
     program = first(fpa.SparseCoding(20, 40, 5))
     solution = fpa.Solver(PG, fpa.Safeguarded(inner)).solve(program, 1e-10)
     np.testing.assert_allclose(solution.point.x, RESTARTED.solve(program, 1e-12).point.x, atol=1e-7)
+
+
+def test_the_recurrent_model_of_cone_programs_runs_on_it_too():
+    program = PROGRAMS["least-squares-tall-nonnegative"]
+    model = recurrent(PG.bind(program))
+    model = fpa.Recurrent(None, model.network, model.unit, model.tau)
+    assert np.isfinite(fpa.Solver(PG, model).trace(program, 5).fixed_point).all()
+    solution = fpa.Solver(PG, fpa.Safeguarded(model)).solve(program, 1e-8)
+    np.testing.assert_allclose(solution.point.x, RESTARTED.solve(program, 1e-12).point.x, atol=1e-6)
 
 
 @over("family", COMPOSITE_DISTRIBUTIONS)
