@@ -9,7 +9,7 @@ import optax
 import pytest
 from composites import COMPOSITE_DISTRIBUTIONS, PROGRAMS
 from helpers import over
-from models import recurrent
+from models import intermittent, recurrent
 from sklearn.linear_model import Lasso as SklearnLasso
 from sklearn.linear_model import LogisticRegression
 
@@ -117,10 +117,10 @@ def test_other_accelerators_come_for_free(inner):
     np.testing.assert_allclose(solution.point.x, RESTARTED.solve(program, 1e-12).point.x, atol=1e-7)
 
 
-def test_the_recurrent_model_of_cone_programs_runs_on_it_too():
+@pytest.mark.parametrize("make", [recurrent, intermittent])
+def test_learned_accelerators_of_cone_programs_run_on_it_too(make):
     program = PROGRAMS["least-squares-tall-nonnegative"]
-    model = recurrent(PG.bind(program))
-    model = fpa.Recurrent(None, model.network, model.unit, model.tau)
+    model = make(PG.bind(program))
     assert np.isfinite(fpa.Solver(PG, model).trace(program, 5).fixed_point).all()
     solution = fpa.Solver(PG, fpa.Safeguarded(model)).solve(program, 1e-8)
     np.testing.assert_allclose(solution.point.x, RESTARTED.solve(program, 1e-12).point.x, atol=1e-6)

@@ -22,7 +22,7 @@ class Initializer(eqx.Module):
 
     def __call__(self, op: AbstractFixedPointMap) -> Float[Array, " z"]:
         features = first_features(op)
-        answer = self.network(features).astype(op.program.b.dtype)
+        answer = self.network(features).astype(op.initial().dtype)
         return op.enter(self.solutions.invert(answer), _fixed(self.tau))
 
 
