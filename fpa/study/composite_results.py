@@ -21,6 +21,7 @@ from fpa.study.cost import per_iteration
 from fpa.study.session import Run
 
 _CHUNK = 32
+_TOGETHER = 8  # few enough that their matrices stay in the cache over all iterations
 _LEVELS = (1e-4, 1e-6)
 
 
@@ -185,7 +186,7 @@ def _values(solver: fpa.Solver, family, batch: Any, num_steps: int) -> Float[Arr
         record = lambda op, z, fz, point: op.program.value(point.x)  # noqa: E731
         return solver.run(op, *solver.accelerator.init(op), 0, num_steps, record)[2]
 
-    return jax.vmap(one)(batch)
+    return jax.lax.map(one, batch, batch_size=_TOGETHER)
 
 
 @eqx.filter_jit

@@ -205,8 +205,9 @@ def _columns(width: float, names: int) -> int:
 
 def _counts(frame: pd.DataFrame) -> str:
     instances = _range(frame["num_instances"])
+    noun = "instance" if instances == "1" else "instances"
     models = "" if frame["num_models"].max() <= 1 else f" and {_range(frame['num_models'])} models"
-    return f"{instances} instances{models}"
+    return f"{instances} {noun}{models}"
 
 
 def _range(counts: pd.Series) -> str:

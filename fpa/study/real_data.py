@@ -27,7 +27,9 @@ def binary(name: str, weight: float, online: bool) -> Data:
     found = _fetched(_BINARY[name][0]) if online else None
     if found is None:
         features, target = load_breast_cancer(return_X_y=True)
-        return _labelled(f"breast cancer (offline, for {name})", features, target == _POSITIVE_OF_STAND_IN, weight)
+        return _labelled(
+            "breast cancer (offline, for Ionosphere and Spambase)", features, target == _POSITIVE_OF_STAND_IN, weight
+        )
     return _labelled(name, found.data, found.target == _BINARY[name][1], weight)
 
 

@@ -59,13 +59,20 @@ def _away(evidence: Evidence) -> Verdict:
     return verdict(f"mean gap at the end: {told}", last[PA] <= PRECISE and others > 1e-3)
 
 
+def _times(slow: float, fast: float) -> float:
+    """How many times fewer iterations; 0 where the faster method never gets there."""
+    return 0.0 if fast == float("inf") else slow / fast
+
+
 def _ratio(run: str, model: str, other: str, least: float) -> Callable[[Evidence], Verdict]:
     """On every data set of a table the model needs at least `least` times fewer iterations to 1e-6 than the other."""
 
     def decide(evidence: Evidence) -> Verdict:
         table = evidence.table(run)
         sets = table.groupby("data") if "data" in table else [("", table)]
-        factors = {str(data): _needed(part, other, "1e-06") / _needed(part, model, "1e-06") for data, part in sets}
+        factors = {
+            str(data): _times(_needed(part, other, "1e-06"), _needed(part, model, "1e-06")) for data, part in sets
+        }
         told = ", ".join(f"{factor:.3g} times{f' on {data}' if data else ''}" for data, factor in factors.items())
         return verdict(f"{model} over {other}: {told}", min(factors.values()) >= least)
 
@@ -83,7 +90,7 @@ def _within(model: str, most: int) -> Callable[[Evidence], Verdict]:
 def _late(evidence: Evidence) -> Verdict:
     """Early ahead of FISTA, late behind it."""
     table = evidence.table(f"{LOGISTIC}_long")
-    ahead = {level: _needed(table, "FISTA", level) / _needed(table, PA, level) for level in ("1e-02", "1e-04")}
+    ahead = {k: _times(_needed(table, "FISTA", k), _needed(table, PA, k)) for k in ("1e-02", "1e-04")}
     curves = evidence.curves(f"{LOGISTIC}_long", "long horizon")
     last = {name: float(curves.column(name, METRIC).iloc[-1]) for name in (PA, "FISTA")}
     told = ", ".join(f"{factor:.2g} times fewer iterations to {level}" for level, factor in ahead.items())
