@@ -23,6 +23,7 @@ _PACKAGES = (
     "optax",
     "pandas",
     "papermill",
+    "scikit-learn",
     "scipy",
     "scs",
     "seaborn",
