@@ -80,11 +80,11 @@ def test_without_a_network_other_data_take_their_place_and_say_so(monkeypatch, c
 
     monkeypatch.setattr(real_data, "fetch_openml", offline)
     found = real_data.binary("Spambase", 0.1, online=True)
-    assert found.title == "breast cancer (offline, for Ionosphere and Spambase)"
+    assert found.title == "breast cancer (offline stand-in)"
     assert "spambase could not be fetched (no network)" in capsys.readouterr().out
     np.testing.assert_allclose(np.mean(found.distribution.A, axis=0), 0, atol=1e-9)
     digits = real_data.many_classes(0.1, online=True, per_class=3)
-    assert digits.title == "digits (offline, for CIFAR-10)" and digits.distribution.labels.shape == (30, 10)
+    assert digits.title == "digits (offline stand-in)" and digits.distribution.labels.shape == (30, 10)
 
 
 def test_with_a_network_the_data_are_those_of_the_name(monkeypatch):

@@ -27,9 +27,7 @@ def binary(name: str, weight: float, online: bool) -> Data:
     found = _fetched(_BINARY[name][0]) if online else None
     if found is None:
         features, target = load_breast_cancer(return_X_y=True)
-        return _labelled(
-            "breast cancer (offline, for Ionosphere and Spambase)", features, target == _POSITIVE_OF_STAND_IN, weight
-        )
+        return _labelled("breast cancer (offline stand-in)", features, target == _POSITIVE_OF_STAND_IN, weight)
     return _labelled(name, found.data, found.target == _BINARY[name][1], weight)
 
 
@@ -37,7 +35,7 @@ def many_classes(weight: float, online: bool, per_class: int = 500) -> Data:
     """CIFAR-10 images, `per_class` of each class; offline the 1,797 digits of scikit-learn. Rows have length 1."""
     found = _fetched("CIFAR_10_small") if online else None
     if found is None:
-        title, (features, target) = "digits (offline, for CIFAR-10)", load_digits(return_X_y=True)
+        title, (features, target) = "digits (offline stand-in)", load_digits(return_X_y=True)
     else:
         title, features, target = "CIFAR-10", found.data, found.target
     target = np.unique(target, return_inverse=True)[1]
