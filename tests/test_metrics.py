@@ -11,7 +11,7 @@ from models import KALMAN, flat, kalman_layout, standard
 import fpa
 from fpa.accelerators import Normalizer, SiteNetwork, SiteTrunk, context_network
 from fpa.accelerators.features import Features, first_features
-from fpa.study import metric_errors, metric_plots, metric_results, metric_scs, metrics
+from fpa.study import cost, metric_errors, metric_plots, metric_results, metric_scs, metrics
 
 TOY = fpa.BoxQP()
 RECIPE = metrics.Recipe("KKT residuals", 4, 2, 16, 3, 4, 0.003, 6, 1)
@@ -151,7 +151,7 @@ def test_what_is_shown_of_a_metric_can_be_drawn():
     at_corner = planes[(planes["p1"] == 2) & (planes["p2"] == -2) & (planes["constraint"] == 1)]["weight"]
     program = TOY.program({"p": jnp.array([2.0, -2.0])})
     np.testing.assert_allclose(at_corner, metric(program)[1][0])
-    costs = metric_results.costs(TOY, methods, 0, 4, [2])
+    costs = cost.per_iteration(TOY, methods, fpa.role_key(0, "test"), 4, [2])
     assert list(costs.columns) == ["method", "batch", "setup", "iteration"] and len(costs) == 1
     frame = pd.DataFrame({"method": "DR", "metric": "error", "iteration": [1, 2], "mean": [0.1, 0.01]})
     for figure in (

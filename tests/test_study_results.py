@@ -114,8 +114,12 @@ def test_colours_and_order_do_not_depend_on_the_data():
     assert [(line.get_label(), line.get_color()) for line in few] == [
         (line.get_label(), line.get_color()) for line in many[:2]
     ]
-    colours = [method.color for method in plotting.METHODS.values()]
-    assert len(set(colours)) == len(colours)
+
+
+def test_no_two_methods_of_one_picture_look_alike():
+    apart = {"dr": "dr", "gradient": "gradient"}
+    looks = [(apart.get(m.map, "scs"), m.color, str(m.line)) for m in plotting.METHODS.values()]
+    assert len(set(looks)) == len(looks)
 
 
 @pytest.mark.parametrize(
