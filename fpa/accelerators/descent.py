@@ -17,7 +17,7 @@ class AbstractDescent(AbstractAccelerator):
 
     @abstractmethod
     def begin(self, z: Iterate, g: Iterate) -> State:
-        """The first state, from the first iterate and the subgradient there, which only seeds what is drawn."""
+        """The first state, from z and the gradient of the smooth part there, which only seeds what is drawn."""
 
     @abstractmethod
     def direction(self, z: Iterate, g: Iterate, state: State) -> tuple[Iterate, State]:

@@ -2,7 +2,6 @@
 
 import functools
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import equinox as eqx
@@ -62,7 +61,8 @@ class Instances:
 
     def curves(self, solvers: Sequence[fpa.Solver], num_steps: int) -> fpa.Curves:
         """The relative gap (F(x_k) - F*) / F* of every model and instance at iterations 1, ..., `num_steps`."""
-        return _as_curves(np.stack([self._gaps(solver, num_steps) for solver in solvers]))
+        gaps = np.stack([self._gaps(solver, num_steps) for solver in solvers])
+        return fpa.Curves({"objective": gaps}, np.isfinite(gaps))
 
     def _gaps(self, solver, num_steps):
         values = np.concatenate([np.asarray(_values(solver, self.family, b, num_steps)) for b in self._batches()])
@@ -72,12 +72,6 @@ class Instances:
         count = len(jax.tree.leaves(self.parameters)[0])
         for first in range(0, count, _CHUNK):
             yield jax.tree.map(lambda leaf, k=first: leaf[k : k + _CHUNK], self.parameters)
-
-
-def members(path: Path) -> list[fpa.Solver]:
-    """The models of a saved ensemble."""
-    ensemble = fpa.load(path)
-    return [fpa.member(ensemble, index) for index in range(fpa.num_models(ensemble))]
 
 
 def step_ratio(instances: Instances) -> float:
@@ -207,7 +201,3 @@ def _biases(solver: Any, family, batch: Any, num_steps: int):
         return jax.lax.scan(body, solver.accelerator.init(op), length=num_steps)[1]
 
     return jax.vmap(one)(batch)
-
-
-def _as_curves(gaps: np.ndarray) -> fpa.Curves:
-    return fpa.Curves({"objective": gaps}, np.isfinite(gaps))

@@ -41,8 +41,13 @@ def trained(
         fpa.save(path, ensemble, distribution, {"key": key, "made_s": _since(begun), **history})
 
     path = _published(f"{part}.npz", here, config, [code], make, lambda path: fpa.read_header(path)["note"])
-    ensemble, history = fpa.load(path), fpa.read_header(path)["note"]
-    return [fpa.member(ensemble, index) for index in range(fpa.num_models(ensemble))], history
+    return members(path), fpa.read_header(path)["note"]
+
+
+def members(path: Path) -> list[fpa.Solver]:
+    """The models of a saved ensemble."""
+    ensemble = fpa.load(path)
+    return [fpa.member(ensemble, index) for index in range(fpa.num_models(ensemble))]
 
 
 def recorded(
