@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from fpa.study.claims import composites, intermittent, metrics, recurrent, sizes, unnormalized, variants
+from fpa.study.claims import composites, intermittent, learning, metrics, recurrent, sizes, unnormalized, variants
 from fpa.study.claims.base import Claim as Claim
 from fpa.study.claims.base import Evidence as Evidence
 from fpa.study.claims.base import Missing, evidence
@@ -20,6 +20,7 @@ CLAIMS: tuple[Claim, ...] = (
     *recurrent.CLAIMS,
     *intermittent.CLAIMS,
     *variants.CLAIMS,
+    *learning.CLAIMS,
     *unnormalized.CLAIMS,
     *composites.CLAIMS,
     *metrics.CLAIMS,

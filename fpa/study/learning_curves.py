@@ -1,0 +1,200 @@
+"""How quickly is a good model learned? Residuals after so many updates, instances and seconds of training (Figure 9).
+
+Two ways of training are compared: the paper's, dense networks and the loss on truncated windows through the solver
+alone, and this study's, `fpa.study.staged`, once for each of several lengths of its schedule.
+"""
+
+import dataclasses
+import functools
+import tempfile
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+from jaxtyping import PRNGKeyArray
+from matplotlib.figure import Figure
+
+import fpa
+from fpa.study import paper, staged, variants
+from fpa.study.files import find_root
+from fpa.study.store import cached, make_key
+from fpa.training import AbstractValidation, TruncatedWindows, calibrate, fit, stack
+
+PANELS = {
+    "fixed source": ("fixed_source", "q = 20"),
+    "dynamic, 2 steps": ("dynamic", "2 steps"),
+    "dynamic, 3 steps": ("dynamic", "3 steps"),
+}
+_COLORS = dict(zip(PANELS, ("#0072B2", "#E69F00", "#D55E00"), strict=True))
+_AXES = {"updates": "updates", "instances": "instances seen", "seconds": "seconds of training"}
+_WINDOW = 10
+
+
+@dataclass(frozen=True)
+class LastResidual(AbstractValidation):
+    """Scores a model by its residual after `num_steps` iterations, over that of the cold start: the mean logarithm."""
+
+    key: PRNGKeyArray
+    every: int
+    num_instances: int
+    num_steps: int
+
+    def score(self, ensemble, distribution, dtype):
+        members = [fpa.member(ensemble, index) for index in range(fpa.num_models(ensemble.accelerator))]
+        return jnp.stack([self.of(member, distribution, dtype) for member in members])
+
+    def of(self, solver: fpa.Solver, distribution: fpa.AbstractConeDistribution, dtype: Any = jnp.float32):
+        """The score of one solver."""
+        parameters = fpa.sample_batch(distribution, self.key, self.num_instances)
+        return _last(solver, distribution, jax.tree.map(lambda leaf: leaf.astype(dtype), parameters), self.num_steps)
+
+
+@eqx.filter_jit
+def _last(solver, distribution, parameters, num_steps: int):
+    one = lambda p: solver.trace(distribution.program(p), num_steps, residuals=False).fixed_point[-1]  # noqa: E731
+    mean = jnp.mean(jnp.log(jax.vmap(one)(parameters) + 1e-12))
+    return jnp.where(jnp.isfinite(mean), mean, jnp.inf)
+
+
+@dataclass(frozen=True)
+class Windows:
+    """The paper's way: one MLP for g_init and one for g_acc, windows of ten maps after every access."""
+
+    access: list[int]
+    updates: int
+    batch: int
+    rate: float
+    units: int
+    depth: int
+    calibration: int
+
+    def run(
+        self, distribution: fpa.AbstractConeDistribution, seed: int, validation: LastResidual, checkpoint: Path
+    ) -> list[dict[str, Any]]:
+        """One training; a record at each validation. An interrupted one goes on from `checkpoint`."""
+        access, key = tuple(self.access), fpa.role_key(seed, "train")
+        reference = variants.family_of(distribution).reference
+        stages = {"num_instances": self.calibration, "stages": paper.told(access)}
+        seen = calibrate(fpa.SCS(), distribution, key, reference, **stages)
+        choice = {"access": access, "units": self.units, "depth": self.depth, "activation": "relu", "factors": 1}
+        choice |= {"learning rate": self.rate, "beta_1": 0.9, "beta_2": 0.999}
+        choice |= {"cosine decay": False, "max gradient": 100.0}
+        _, history = fit(
+            fpa.Solver(fpa.SCS(), stack([paper.intermittent(seen, choice, jax.random.key(seed))])),
+            distribution,
+            TruncatedWindows(tuple((start, _WINDOW) for start in (0, *access))),
+            jax.random.fold_in(key, 1),
+            num_updates=self.updates,
+            batch_size=self.batch,
+            optimizer=paper.optimizer(choice, self.updates),
+            validation=validation,
+            checkpoint=checkpoint,
+        )
+        each = history.seconds / self.updates
+        return [
+            _record(done, done * self.batch, done * each, float(score[0]))
+            for done, score in zip(history.scored, history.scores, strict=True)
+        ]
+
+
+@dataclass(frozen=True)
+class Staged:
+    """This study's way, from nothing for each share in `lengths` of the recipe's updates."""
+
+    recipe: staged.Recipe
+    lengths: list[float]
+
+    def run(
+        self, distribution: fpa.AbstractConeDistribution, seed: int, validation: LastResidual, checkpoint: Path
+    ) -> list[dict[str, Any]]:
+        """A record for each length; the seconds include the solutions that the networks are fitted to."""
+        return [self._train(distribution, seed, validation, length, checkpoint) for length in self.lengths]
+
+    def _train(self, distribution, seed, validation, length, checkpoint) -> dict[str, Any]:
+        full, family = self.recipe, variants.family_of(distribution)
+        first, later = (max(round(length * number), 1) for number in (full.first_updates, full.updates))
+        recipe = dataclasses.replace(full, first_updates=first, updates=later)
+        done = first + later * len(full.access)
+        begun = time.perf_counter()
+        with tempfile.TemporaryDirectory(dir=checkpoint.parent) as folder:
+            solvers, _ = staged.train(family, distribution, recipe, seed, Path(folder) / checkpoint.name)
+        seconds = time.perf_counter() - begun
+        score = float(np.mean([validation.of(solver, distribution) for solver in solvers]))
+        return _record(done, min(done * recipe.batch, recipe.pool), seconds, score)
+
+
+def _record(updates: int, instances: int, seconds: float, score: float) -> dict[str, Any]:
+    return {"updates": updates, "instances": instances, "seconds": round(seconds, 2), "residual": float(np.exp(score))}
+
+
+def run(
+    panels: Sequence[str],
+    ways: Mapping[str, Windows | Staged],
+    datasets: int,
+    seed: int,
+    validation: LastResidual,
+) -> list[dict[str, Any]]:
+    """The records of all ways on all datasets of the panels, with plain SCS's residual beside the model's.
+
+    Each training is stored once it has ended, so that an interrupted call goes on with the next.
+    """
+    rows = []
+    for panel in panels:
+        variant, name = PANELS[panel]
+        for index, distribution in enumerate(variants.VARIANTS[variant].panels[name].distributions(seed, datasets)):
+            plain = float(np.exp(validation.of(fpa.Solver(), distribution)))
+            for recipe, way in ways.items():
+                config = {"panel": panel, "dataset": index, "seed": seed, "way": repr(way), "scored": repr(validation)}
+                train = functools.partial(way.run, distribution, seed, validation)
+                records = _once(f"learning/{recipe}", train, config)
+                place = {"recipe": recipe, "panel": panel, "dataset": index, "SCS": plain}
+                rows += [place | record for record in records]
+    return rows
+
+
+def _once(name: str, train: Callable[[Path], Any], config: Mapping[str, Any]) -> Any:
+    """`train(checkpoint)`, stored; the checkpoint is removed with the end of training."""
+    checkpoint = find_root() / ".store" / "results" / f"{name}-{make_key(name, config, [__name__])}.checkpoint"
+    checkpoint.parent.mkdir(parents=True, exist_ok=True)
+    records = cached(name, lambda: train(checkpoint), config=config, code=[__name__])
+    checkpoint.unlink(missing_ok=True)
+    return records
+
+
+def summary(table: pd.DataFrame) -> pd.DataFrame:
+    """Geometric means over datasets, with the smallest and the largest."""
+    logs = table.assign(residual=np.log(table["residual"]))
+    grouped = logs.groupby(["recipe", "panel", "updates", "instances"], sort=False)
+    found = grouped.agg(residual=("residual", "mean"), low=("residual", "min"), high=("residual", "max"))
+    return np.exp(found).assign(seconds=grouped["seconds"].mean()).reset_index()
+
+
+def draw(table: pd.DataFrame, title: str) -> Figure:
+    """A row per recipe, a column per axis: updates, instances seen, seconds."""
+    recipes = list(dict.fromkeys(table["recipe"]))
+    size = (3.4 * len(_AXES), 2.7 * len(recipes) + 0.5)
+    figure, grid = plt.subplots(
+        len(recipes), len(_AXES), figsize=size, sharey=True, squeeze=False, layout="constrained"
+    )
+    plain = np.exp(np.log(table["SCS"]).groupby(table["panel"]).mean())
+    for row, (recipe, part) in zip(grid, summary(table).groupby("recipe", sort=False), strict=True):
+        for axes, (column, label) in zip(row, _AXES.items(), strict=True):
+            for panel, line in part.groupby("panel", sort=False):
+                color = _COLORS[str(panel)]
+                axes.plot(line[column], line["residual"], color=color, marker=".", label=panel)
+                axes.fill_between(line[column], line["low"], line["high"], color=color, alpha=0.15, linewidth=0)
+                axes.axhline(plain[panel], color=color, linestyle=":", linewidth=1)
+            axes.set(xscale="log", yscale="log", xlabel=label, title=recipe)
+        row[0].set_ylabel(r"$\|u^+ - u\|_2\,/\,R_0$ at iteration 50")
+    handles, labels = grid[0, 0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower center", ncols=len(labels), frameon=False)
+    figure.suptitle(title, fontsize=10)
+    return figure
