@@ -51,7 +51,7 @@ class LastResidual(AbstractValidation):
         members = [fpa.member(ensemble, index) for index in range(fpa.num_models(ensemble.accelerator))]
         return jnp.stack([self.of(member, distribution, dtype) for member in members])
 
-    def of(self, solver: fpa.Solver, distribution: fpa.AbstractConeDistribution, dtype: Any = jnp.float32):
+    def of(self, solver: fpa.Solver, distribution: fpa.AbstractDistribution, dtype: Any = jnp.float32):
         """The score of one solver."""
         parameters = fpa.sample_batch(distribution, self.key, self.num_instances)
         return _last(solver, distribution, jax.tree.map(lambda leaf: leaf.astype(dtype), parameters), self.num_steps)
