@@ -1,5 +1,6 @@
 """Executing one notebook in a process of its own, so that it can be stopped at once and runs beside others."""
 
+import json
 import multiprocessing
 import os
 import re
@@ -9,7 +10,6 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-import nbformat
 import psutil
 from ipykernel.kernelspec import write_kernel_spec
 
@@ -61,22 +61,22 @@ def stop_all() -> None:
 
 def tidy(copy: Path, root: Path) -> None:
     """Take out of an executed notebook what differs from one execution to the next."""
-    notebook = nbformat.read(copy, as_version=4)
-    notebook.metadata.pop("papermill", None)
-    notebook.metadata.get("language_info", {}).pop("version", None)
-    for cell in notebook.cells:
+    notebook = json.loads(copy.read_text(encoding="utf-8"))
+    notebook["metadata"].pop("papermill", None)
+    notebook["metadata"].get("language_info", {}).pop("version", None)
+    for cell in notebook["cells"]:
         for volatile in ("papermill", "execution"):
-            cell.metadata.pop(volatile, None)
-        if "injected-parameters" in cell.metadata.get("tags", []):
+            cell["metadata"].pop(volatile, None)
+        if "injected-parameters" in cell["metadata"].get("tags", []):
             cell["id"] = "injected-parameters"
-        cell.update({"outputs": [_tidy_text(output, root) for output in cell.outputs]} if "outputs" in cell else {})
-    write_text(copy, nbformat.writes(notebook) + "\n")
+        cell.update({"outputs": _tidy_text(cell["outputs"], root)} if "outputs" in cell else {})
+    write_text(copy, json.dumps(notebook, indent=1, sort_keys=True, ensure_ascii=False) + "\n")
 
 
 def _tidy_text(value: Any, root: Path) -> Any:
     """An output without absolute paths of this clone and numbers of this kernel."""
     if isinstance(value, dict):
-        return type(value)({key: _tidy_text(entry, root) for key, entry in value.items()})
+        return {key: _tidy_text(entry, root) for key, entry in value.items()}
     if isinstance(value, list):
         return [_tidy_text(entry, root) for entry in value]
     return _CELL_FILE.sub("<cell>", value.replace(str(root), ".")) if isinstance(value, str) else value
@@ -88,9 +88,11 @@ def _prepend(folder: str, variable: str) -> str:
 
 def _sentence(copy: Path, told: str) -> str:
     """What went wrong in one line: the error of the cell that raised one, or else the last thing papermill said."""
-    cells = nbformat.read(copy, as_version=4).cells if copy.is_file() else []
+    cells = json.loads(copy.read_text(encoding="utf-8"))["cells"] if copy.is_file() else []
     for cell in cells:
         for output in cell.get("outputs", []):
-            if output.output_type == "error":
-                return f"cell [{cell.execution_count}] raised {output.ename}: {' '.join(output.evalue.split())}"
+            if output["output_type"] == "error":
+                return (
+                    f"cell [{cell['execution_count']}] raised {output['ename']}: {' '.join(output['evalue'].split())}"
+                )
     return f"the kernel failed: {(told.strip().splitlines() or ['it said nothing'])[-1]}"
