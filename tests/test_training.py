@@ -158,9 +158,9 @@ WINDOWS = TruncatedWindows(((0, 3), (1, 3)))
 
 
 def test_the_same_key_gives_the_same_bits_and_another_key_does_not():
-    first, second = _train([0], WINDOWS), _train([0], WINDOWS)
+    first, second = _train([0, 1], WINDOWS), _train([0, 1], WINDOWS)
     assert _same(first[0], second[0]) and np.array_equal(first[1].losses, second[1].losses)
-    assert not _same(first[0], _train([1], WINDOWS)[0])
+    assert not _same(first[0], _train([1, 0], WINDOWS)[0])
 
 
 class Interrupt(Exception):
@@ -190,9 +190,9 @@ def test_a_killed_and_resumed_run_is_the_unbroken_one(killed, tmp_path, monkeypa
 
 
 def test_a_checkpoint_of_another_call_is_refused(tmp_path):
-    _train([0], WINDOWS, updates=2, checkpoint=tmp_path / "run")
+    _train([0, 1], WINDOWS, updates=2, checkpoint=tmp_path / "run")
     with pytest.raises(ValueError, match="belongs to another training run"):
-        _train([0], WINDOWS, updates=3, checkpoint=tmp_path / "run")
+        _train([0, 1], WINDOWS, updates=3, checkpoint=tmp_path / "run")
 
 
 def test_models_of_an_ensemble_learn_apart_but_in_step():
@@ -242,7 +242,7 @@ class Spoilt(AbstractConeDistribution):
     """A share of the instances of `LASSO` have a NaN in them."""
 
     canonical: object = LASSO.canonical
-    share: float = 0.3
+    share: jax.Array = eqx.field(converter=jnp.asarray, default=0.3)
 
     def sample(self, key):
         bad = jax.random.bernoulli(jax.random.fold_in(key, 1), self.share)
