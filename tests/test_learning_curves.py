@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 
 import fpa
-from fpa.study import claims, learning_curves, staged
+from fpa.study import claims, learning_plots, staged
 from fpa.study.learning_curves import LastResidual, Staged, Windows
 
 LASSO = fpa.FixedLasso.draw(fpa.Lasso(4, 6), jax.random.key(0), "F")
@@ -46,16 +46,16 @@ def _table(dynamic: float, fixed: float) -> pd.DataFrame:
 
 
 def test_the_summary_is_a_geometric_mean_with_its_range():
-    summary = learning_curves.summary(_table(1.5, 3.0)).set_index(["panel", "updates"])
+    summary = learning_plots.summary(_table(1.5, 3.0)).set_index(["panel", "updates"])
     row = summary.loc[("fixed source", 5000)]
     assert [row["residual"], row["low"], row["high"]] == pytest.approx([3e-4 * 2**0.5, 3e-4, 6e-4])
-    figure = learning_curves.draw(_table(1.5, 3.0), "title")
+    figure = learning_plots.draw(_table(1.5, 3.0), "title")
     assert [axes.get_xlabel() for axes in figure.axes] == ["updates", "instances seen", "seconds of training"]
 
 
 @pytest.mark.parametrize(("dynamic", "fixed", "holds"), [(1.5, 3.0, "yes"), (3.0, 3.0, "no"), (1.5, 1.2, "no")])
 def test_figure_9_is_decided_by_what_5000_updates_leave(dynamic, fixed, holds, tmp_path):
     (tmp_path / "tables").mkdir()
-    table = learning_curves.summary(_table(dynamic, fixed))
+    table = learning_plots.summary(_table(dynamic, fixed))
     table.to_csv(tmp_path / "tables" / "04_learning_curves_summary.csv", index=False)
     assert claims.scorecard(tmp_path).set_index("id").loc["C20", "holds"] == holds
