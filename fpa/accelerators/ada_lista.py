@@ -38,8 +38,7 @@ class AdaLISTA(AbstractAccelerator):
         left = smooth.A.T @ (W1.T @ (W1 @ (smooth.A @ z)) - W2.T @ smooth.b)
         weight = jnp.maximum(threshold[layer], 0) / op.program.regularizer.weight
         x, point = op.in_metric(jnp.full_like(z, weight)).backward(z - step[layer] * left)
-        plain, _ = op(z)
-        return x, state + 1, plain, point
+        return x, state + 1, x, point
 
     @property
     def boundaries(self):
