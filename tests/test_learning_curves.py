@@ -30,7 +30,7 @@ def test_each_way_tells_what_it_cost(tmp_path):
     assert [(r["updates"], r["instances"]) for r in records] == [(2, 6), (4, 12)]
     recipe = staged.Recipe([2], 1, 16, 10, 10, 4, 4, 1e-3, 4, 4, [1, 1], 8)
     records = Staged(recipe, [0.5, 1.0]).run(LASSO, 0, validation, tmp_path / "staged.checkpoint")
-    assert [(r["updates"], r["instances"]) for r in records] == [(7, 16), (14, 16)]
+    assert [(r["updates"], r["instances"]) for r in records] == [(7, 8), (14, 16)]
     assert all(r["seconds"] > 0 and 0 < r["residual"] < 1 for r in records)
 
 
@@ -49,8 +49,8 @@ def test_the_summary_is_a_geometric_mean_with_its_range():
     summary = learning_plots.summary(_table(1.5, 3.0)).set_index(["panel", "updates"])
     row = summary.loc[("fixed source", 5000)]
     assert [row["residual"], row["low"], row["high"]] == pytest.approx([3e-4 * 2**0.5, 3e-4, 6e-4])
-    figure = learning_plots.draw(_table(1.5, 3.0), "title")
-    assert [axes.get_xlabel() for axes in figure.axes] == ["updates", "instances seen", "seconds of training"]
+    figure = learning_plots.draw(_table(1.5, 3.0), 50, "title")
+    assert [axes.get_xlabel() for axes in figure.axes] == ["updates", "training instances", "seconds of training"]
 
 
 @pytest.mark.parametrize(("dynamic", "fixed", "holds"), [(1.5, 3.0, "yes"), (3.0, 3.0, "no"), (1.5, 1.2, "no")])
