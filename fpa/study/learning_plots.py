@@ -1,5 +1,7 @@
 """Learning curves as a table and as a picture (Figure 9)."""
 
+from typing import Any
+
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
@@ -10,7 +12,7 @@ from fpa.study.learning_curves import PANELS
 
 _COLORS = dict(zip(PANELS, ("#0072B2", "#E69F00", "#D55E00"), strict=True))
 _GREY = "#555555"
-_LINES = {"windows": "-", "staged": "--"}
+_LINES: dict[str, Any] = {"windows": "-", "staged": "--"}
 _AXES = {"updates": "updates", "instances": "training instances", "seconds": "seconds of training"}
 
 
@@ -46,5 +48,5 @@ def draw(table: pd.DataFrame, num_steps: int, title: str) -> Figure:
 def _handles(table: pd.DataFrame) -> list[Line2D]:
     """What colours and lines mean: families, ways of training, plain SCS."""
     families = [Line2D([], [], color=_COLORS[panel], label=panel) for panel in dict.fromkeys(table["panel"])]
-    ways = [Line2D([], [], linestyle=_LINES[way], label=way, color=_GREY) for way in dict.fromkeys(table["recipe"])]
+    ways = [Line2D([], [], color=_GREY, label=way, linestyle=_LINES[way]) for way in dict.fromkeys(table["recipe"])]
     return [*families, *ways, Line2D([], [], linestyle=":", label="SCS", color=_GREY)]
