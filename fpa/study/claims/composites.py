@@ -97,11 +97,11 @@ def _late(evidence: Evidence) -> Verdict:
     ahead = {k: _times(_needed(table, "FISTA", k), _needed(table, PA, k)) for k in ("1e-02", "1e-04")}
     curves = evidence.curves(f"{LOGISTIC}_long", "long horizon")
     last = {name: float(curves.column(name, METRIC).iloc[-1]) for name in (PA, "FISTA")}
-    told = ", ".join(
-        f"FISTA's iterations to {level} over its own: {_factor(factor)}" for level, factor in ahead.items()
+    factors = ", ".join(f"to {level} {_factor(factor)}" for level, factor in ahead.items())
+    ends = f"gap at the end {last[PA]:.0e}, FISTA {last['FISTA']:.0e} ({table['data'].iloc[0]})"
+    return verdict(
+        f"FISTA's iterations over its own: {factors}; {ends}", ahead["1e-02"] > 1 and last[PA] > last["FISTA"]
     )
-    told = f"FISTA's iterations over its own: {told}; gap at the end {last[PA]:.0e}, FISTA {last['FISTA']:.0e} ({table['data'].iloc[0]})"
-    return verdict(told, ahead["1e-02"] > 1 and last[PA] > last["FISTA"])
 
 
 def _faster(run: str, other: str, level: str = "1e-06") -> Callable[[Evidence], Verdict]:

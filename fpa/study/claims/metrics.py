@@ -84,9 +84,7 @@ def _scs(evidence: Evidence) -> Verdict:
             for name in ("primal", "dual", "gap")
         )
     told = ", ".join(f"{name} {factor:.2g}" for name, factor in factors.items())
-    return verdict(
-        f"times below SCS tuned at 20, the smallest of primal, dual and gap: {told}", min(factors.values()) > 1
-    )
+    return verdict(f"times below SCS tuned at 20, least of primal, dual, gap: {told}", min(factors.values()) > 1)
 
 
 _SOURCE = "King et al. 2024"
