@@ -119,6 +119,29 @@ def test_a_point_lifted_is_the_point_read():
         np.testing.assert_allclose(ours, theirs, atol=1e-6)
 
 
+@pytest.mark.parametrize("name", ["portfolio", "quadcopter"])
+def test_derivatives_by_all_data_are_those_of_finite_differences(name):
+    """Rows without slacks among them, whose null space the proximal step is taken in."""
+    program, metric = one(FAMILIES[name]), metrics_of(FAMILIES[name])["random"]()
+    keys = jax.random.split(jax.random.key(0), 4)
+    data = (program.A, program.b, program.c, program.P)
+    ways = [jax.random.normal(key, leaf.shape) for key, leaf in zip(keys, data, strict=True)]
+    ways[3] = ways[3] + ways[3].T
+
+    def after_five(t):
+        moved = tuple(leaf + t * way for leaf, way in zip(data, ways, strict=True))
+        op = DouglasRachford(metric).bind(eqx.tree_at(lambda p: (p.A, p.b, p.c, p.P), program, moved))
+        z, point = op.initial(), None
+        for _ in range(5):
+            z, point = op(z)
+        return jnp.concatenate([point.x, point.y, point.s])
+
+    h = 1e-6
+    _, found = jax.jvp(jax.jit(after_five), (0.0,), (1.0,))
+    expected = (after_five(h) - after_five(-h)) / (2 * h)
+    np.testing.assert_allclose(found, expected, atol=1e-5 * np.abs(expected).max())
+
+
 def test_the_oracle_is_fast_and_out_of_range_parameters_do_not_diverge():
     family = FAMILIES["portfolio"]
     far = jax.tree.map(lambda leaf: 3 * leaf, batch_of(family, 6))

@@ -1,6 +1,7 @@
 """Douglas-Rachford splitting of a quadratic cone program, in a diagonal metric."""
 
 import equinox as eqx
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
@@ -34,19 +35,20 @@ class DouglasRachford(AbstractSplitting[ConeProgram]):
         tied = np.flatnonzero(program.cone.equalities)
         Dx, Ds = self.metric(program)
         A, E = program.A[free], program.A[tied]
-        H = jnp.diag(Dx) + A.T @ (Ds[free, None] * A) + E.T @ E
-        G = inverse_spd(H if program.P is None else H + program.P)
-        T, shift, ties = G, jnp.zeros_like(program.c), jnp.zeros_like(E)
-        if len(tied):
-            S = G @ E.T @ inverse_spd(E @ G @ E.T)
-            T, shift, ties = G - S @ E @ G, S @ program.b[tied], inverse_spd(E @ E.T) @ E
+        ties = inverse_spd(E @ E.T) @ E if len(tied) else E
+        N = _null_space(E, ties)
+        HN = Dx[:, None] * N + A.T @ (Ds[free, None] * (A @ N))
+        HN = HN if program.P is None else HN + program.P @ N
+        K = inverse_spd(N.T @ HN)
+        x0 = ties.T @ program.b[tied]
         return DouglasRachfordMap(
             program=program,
             A=A,
             Dx=Dx,
             Ds=Ds[free],
-            T=T,
-            shift=shift,
+            N=N,
+            K=K,
+            shift=x0 - N @ (K @ (HN.T @ x0)),
             ties=ties,
             relaxation=jnp.asarray(self.relaxation, program.b.dtype),
             free=tuple(free.tolist()),
@@ -54,18 +56,32 @@ class DouglasRachford(AbstractSplitting[ConeProgram]):
         )
 
 
+def _null_space(E: Float[Array, "e n"], ties: Float[Array, "e n"]) -> Float[Array, "n d"]:
+    """A basis of the vectors with Ex = 0; `ties` is the transposed pseudoinverse of E.
+
+    Any fixed vectors, projected on the null space, span it nearby, so that they need no derivative of their own.
+    """
+    if not len(E):
+        return jnp.eye(E.shape[1], dtype=E.dtype)
+    fixed = jnp.linalg.qr(jax.lax.stop_gradient(E).T, mode="complete")[0][:, len(E) :]
+    return fixed - ties.T @ (E @ fixed)
+
+
 class DouglasRachfordMap(AbstractUnscaledMap[ConeProgram]):
     """Douglas-Rachford splitting bound to one program. Iterates are z = (x, s), s of the rows that have slacks.
 
-    The proximal step is x' = T w + shift with w = D_x x + A' D_s (b - 2 s+ + s) - c, and `ties` gives the duals of the
-    rows without slacks, those that leave the smallest dual residual.
+    The proximal step is x' = N K N' w + shift with w = D_x x + A' D_s (b - 2 s+ + s) - c. The columns of N span the x
+    that the rows without slacks leave, and K is the inverse of the objective's and the metric's Hessian among them, so
+    that what is factorised per program is no larger than that. `ties` gives the duals of the rows without slacks, those
+    that leave the smallest dual residual.
     """
 
     program: ConeProgram
     A: Float[Array, "k n"]
     Dx: Float[Array, " n"]
     Ds: Float[Array, " k"]
-    T: Float[Array, "n n"]
+    N: Float[Array, "n d"]
+    K: Float[Array, "d d"]
     shift: Float[Array, " n"]
     ties: Float[Array, "e n"]
     relaxation: Float[Array, ""]
@@ -76,7 +92,7 @@ class DouglasRachfordMap(AbstractUnscaledMap[ConeProgram]):
         x, s = self.split(z)
         positive = self._project(s)
         w = self.Dx * x + self.A.T @ (self.Ds * (self._b - 2 * positive + s)) - self.program.c
-        new_x = self.T @ w + self.shift
+        new_x = self.N @ (self.K @ (self.N.T @ w)) + self.shift
         new_s = self._b - self.A @ new_x
         step = jnp.concatenate([new_x - x, new_s - positive])
         fz = z + self.relaxation * step

@@ -30,22 +30,8 @@ def cost(
 
     The median of up to `rounds` rounds in turn; a method that has taken `patience` seconds sits the others out.
     """
-    batches = {size: fpa.sample_batch(distribution, key, size) for size in sizes}
-    calls = {
-        (name, size): functools.partial(
-            _end.lower(solvers[0], distribution, batch, num_steps).compile(), solvers[0], distribution, batch, num_steps
-        )
-        for name, solvers in methods.items()
-        for size, batch in batches.items()
-    }
-    seconds: dict[tuple[str, int], list[float]] = {case: [] for case in calls}
-    for _ in range(rounds):
-        for case, call in calls.items():
-            if sum(seconds[case]) < patience:
-                begun = time.perf_counter()
-                jax.block_until_ready(call())
-                seconds[case].append(time.perf_counter() - begun)
-    rows = [(name, size, 1e3 * float(np.median(taken)) / size) for (name, size), taken in seconds.items()]
+    seconds = _seconds(distribution, methods, key, [num_steps], sizes, rounds, patience)
+    rows = [(name, size, 1e3 * float(np.median(taken)) / size) for (name, size, _), taken in seconds.items()]
     return pd.DataFrame(rows, columns=["method", "batch", "ms per instance"])
 
 
@@ -55,14 +41,42 @@ def per_iteration(
     key: PRNGKeyArray,
     num_steps: int,
     sizes: Sequence[int],
+    rounds: int = 20,
+    patience: float = 2.0,
 ) -> pd.DataFrame:
-    """Milliseconds per instance: before the first iteration (`setup`) and for each (`iteration`), from two lengths."""
-    short, long = (
-        cost(distribution, methods, key, length, sizes).set_index(["method", "batch"])["ms per instance"]
-        for length in (1, num_steps)
-    )
-    each = ((long - short) / (num_steps - 1)).clip(lower=0)
-    return pd.DataFrame({"setup": (short - each).clip(lower=0), "iteration": each}).reset_index()
+    """Milliseconds per instance: before the first iteration (`setup`) and for each (`iteration`), from two lengths.
+
+    Differences magnify what disturbs the machine, so they are taken between the shortest of up to `rounds` rounds.
+    """
+    seconds = _seconds(distribution, methods, key, [1, num_steps], sizes, rounds, patience)
+    rows = []
+    for name in methods:
+        for size in sizes:
+            short, long = (1e3 * min(seconds[name, size, length]) / size for length in (1, num_steps))
+            each = (long - short) / (num_steps - 1)
+            rows.append((name, size, short - each, each))
+    return pd.DataFrame(rows, columns=["method", "batch", "setup", "iteration"])
+
+
+def _seconds(distribution, methods, key, lengths, sizes, rounds, patience) -> dict[tuple[str, int, int], list[float]]:
+    """Seconds of every round of every method, batch size and length, compiled before and measured in turn."""
+    batches = {size: fpa.sample_batch(distribution, key, size) for size in sizes}
+    calls = {
+        (name, size, length): functools.partial(
+            _end.lower(solvers[0], distribution, batch, length).compile(), solvers[0], distribution, batch, length
+        )
+        for name, solvers in methods.items()
+        for size, batch in batches.items()
+        for length in lengths
+    }
+    seconds: dict[tuple[str, int, int], list[float]] = {case: [] for case in calls}
+    for _ in range(rounds):
+        for case, call in calls.items():
+            if sum(seconds[case]) < patience:
+                begun = time.perf_counter()
+                jax.block_until_ready(call())
+                seconds[case].append(time.perf_counter() - begun)
+    return seconds
 
 
 def _iterates(solver, distribution, parameters, num_steps):

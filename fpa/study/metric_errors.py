@@ -28,7 +28,7 @@ class Instances:
         batches = fpa.stream(distribution, fpa.role_key(seed, "test"), num_instances, min(num_instances, _CHUNK))
         self.batches = [jax.tree.map(lambda leaf: factor * leaf, batch) for batch in batches]
         self.solutions = [metrics.solutions_of(distribution, batch) for batch in self.batches]
-        if any(np.isnan(solution).any() for solution in self.solutions):
+        if any(np.isnan(solution.x).any() for solution in self.solutions):
             raise ValueError("The reference did not solve all test instances.")
 
     def curves(self, solvers: Sequence[fpa.Solver], num_steps: int) -> fpa.Curves:
@@ -46,7 +46,8 @@ class Instances:
 
     def weights(self, metric: fpa.AbstractMetric) -> dict[str, np.ndarray]:
         """For every inequality row of every instance: its weight, slack and multiplier at the solution."""
-        parts = [jax.device_get(_weights(metric, self.distribution, batch)) for batch in self.batches]
+        solved = zip(self.batches, self.solutions, strict=True)
+        parts = [jax.device_get(_weights(metric, self.distribution, *each)) for each in solved]
         return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
     def solved(self, solver: fpa.Solver, tol: float = 1e-6, max_steps: int = 20_000) -> dict[str, float]:
@@ -82,7 +83,8 @@ def planes(
     ((name, shape),) = family.canonical.shapes.items()
     parameters = np.zeros((len(grid), *shape))
     parameters[:, :2] = grid
-    found = jax.device_get(_weights(metric, family, {name: jnp.asarray(parameters)}))
+    plane = {name: jnp.asarray(parameters)}
+    found = jax.device_get(_weights(metric, family, plane, metrics.solutions_of(family, plane)))
     active = found["multiplier"] > found["slack"]
     rows = [
         {"p1": p[0], "p2": p[1], "constraint": i + 1, "weight": found["weight"][k, i], "active": bool(active[k, i])}
@@ -94,16 +96,15 @@ def planes(
 
 @eqx.filter_jit
 def _weights(
-    metric: fpa.AbstractMetric, distribution: fpa.AbstractConeDistribution, parameters: Any
+    metric: fpa.AbstractMetric, distribution: fpa.AbstractConeDistribution, parameters: Any, solutions: fpa.Point
 ) -> dict[str, jax.Array]:
-    def one(parameters):
+    def one(parameters, point):
         program = distribution.program(parameters)
-        point = metrics.REFERENCE.solve(program, metrics.TOL, metrics.MAX_STEPS).point
         rows = np.flatnonzero(~program.cone.equalities)
         values = {"weight": metric(program)[1], "slack": point.s, "multiplier": point.y}
         return {name: value[rows] for name, value in values.items()}
 
-    return jax.vmap(one)(parameters)
+    return jax.vmap(one)(parameters, solutions)
 
 
 @eqx.filter_jit

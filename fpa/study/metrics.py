@@ -176,26 +176,31 @@ def _anderson() -> fpa.Safeguarded:
 
 
 @eqx.filter_jit
-def solutions_of(distribution: fpa.AbstractConeDistribution, parameters: Any) -> Float[Array, "batch n"]:
-    """x of the solved programs; NaN where one was not solved."""
+def solutions_of(distribution: fpa.AbstractConeDistribution, parameters: Any) -> fpa.Point:
+    """The points of the solved programs, a batch of them; NaN where one was not solved."""
 
     def one(parameters):
         solution = REFERENCE.solve(distribution.program(parameters), TOL, MAX_STEPS)
-        return jnp.where(solution.status == fpa.Status.SOLVED, solution.point.x, jnp.nan)
+        solved = solution.status == fpa.Status.SOLVED
+        return jax.tree.map(lambda leaf: jnp.where(solved, leaf, jnp.nan), solution.point)
 
     return jax.vmap(one)(parameters)
 
 
 @eqx.filter_jit
 def measure(
-    solver: fpa.Solver, distribution: fpa.AbstractConeDistribution, parameters: Any, solutions: Array, num_steps: int
+    solver: fpa.Solver,
+    distribution: fpa.AbstractConeDistribution,
+    parameters: Any,
+    solutions: fpa.Point,
+    num_steps: int,
 ) -> dict[str, Float[Array, "batch steps"]]:
     """Squared error, primal and dual residual and gap of every instance after each iteration."""
 
     def one(parameters, solution):
         def record(op, z, fz, point):
             residuals = op.program.residuals(point)
-            error = jnp.sum((point.x - solution) ** 2)
+            error = jnp.sum((point.x - solution.x) ** 2)
             return {"error": error, "primal": residuals.primal, "dual": residuals.dual, "gap": residuals.gap}
 
         op = solver.splitting.bind(distribution.program(parameters))
