@@ -178,12 +178,16 @@ def test_the_rate_of_adamhd_follows_its_own_gradient():
 def test_ada_lista_begins_as_ista_with_its_step_and_threshold():
     program = first(fpa.SparseCoding(8, 12, 3))
     A, b = np.asarray(program.smooth.A), np.asarray(program.smooth.b)
-    found = iterates(fpa.AdaLISTA(8, layers=3, step=0.2), PG.bind(program), 6)
-    x = np.zeros(12)
-    for row in found:
+    method, op = fpa.AdaLISTA(8, layers=3, step=0.2), PG.bind(program)
+    (z, state), x = method.init(op), np.zeros(12)
+    for _ in range(6):
+        plain = op(z)[0]
+        z, state, fz, point = method.step(op, z, state)
         v = x - np.float32(0.2) * A.T @ (A @ x - b)
         x = np.sign(v) * np.maximum(np.abs(v) - np.float32(0.2), 0)
-        np.testing.assert_allclose(row, x, atol=1e-12)
+        np.testing.assert_allclose(z, x, atol=1e-12)
+        np.testing.assert_array_equal(point.x, z)
+        np.testing.assert_array_equal(fz, plain)
 
 
 def test_ada_lista_can_be_trained():

@@ -38,7 +38,8 @@ class AdaLISTA(AbstractAccelerator):
         left = smooth.A.T @ (W1.T @ (W1 @ (smooth.A @ z)) - W2.T @ smooth.b)
         weight = jnp.maximum(threshold[layer], 0) / op.program.regularizer.weight
         x, point = op.in_metric(jnp.full_like(z, weight)).backward(z - step[layer] * left)
-        return x, state + 1, x, point
+        plain, _ = op(z)
+        return x, state + 1, plain, point
 
     @property
     def boundaries(self):
