@@ -50,7 +50,9 @@ def decide(tmp_path):
             f"{LOGISTIC}_data": _table(PLAIN | released | {"L2O-PA": 1}, data="some"),
             f"{LOGISTIC}_long": _table(PLAIN | LEARNED, data="many"),
             f"{LASSO}_biases": pd.DataFrame(
-                {"model": "PBA12", "iteration": k, "b1": changes.get("bias", 1e-3), "b2": 1e-4} for k in range(1, 21)
+                {"model": model, "iteration": k, "b1": changes.get(model, 1e-3), "b2": 1e-4}
+                for model in ("PBA12", "PBA12, as released")
+                for k in range(1, 21)
             ),
         }
         for name, table in tables.items():
@@ -78,7 +80,8 @@ def test_they_hold_where_the_data_say_so(decide):
     [
         ({"variants": {"L2O-PBA1": 20}}, {"L2"}),
         ({"variants": {"L2O-PBA12 released": 20}}, {"L3"}),
-        ({"bias": 0.5}, {"L4"}),
+        ({"PBA12": 0.5}, {"L4"}),
+        ({"PBA12, as released": 0.5}, {"L20"}),
         ({"lasso": {"FISTA+restart": 15}}, {"L6", "L18"}),
         ({"lasso": {"L2O-PA": None}}, {"L5", "L6", "L17", "L18"}),
         ({"logistic": {"FISTA": 5}}, {"L11", "L16"}),

@@ -41,14 +41,15 @@ def _first(run: str, *others: str, model: str = PA) -> Callable[[Evidence], Verd
     return decide
 
 
-def _small_biases(evidence: Evidence) -> Verdict:
-    table = evidence.table(f"{LASSO}_biases")
-    found = {}
-    for model, part in table.groupby("model"):
-        later = part[part["iteration"].astype(int) > 10]
-        found[str(model)] = max(later[name].astype(float).mean() for name in ("b1", "b2"))
-    told = ", ".join(f"{model} {value:.1e}" for model, value in found.items())
-    return verdict(f"mean absolute bias after ten iterations: {told}", bool(max(found.values()) < 1e-2))
+def _small_biases(model: str) -> Callable[[Evidence], Verdict]:
+    def decide(evidence: Evidence) -> Verdict:
+        table = evidence.table(f"{LASSO}_biases")
+        later = table[(table["model"] == model) & (table["iteration"].astype(int) > 10)]
+        found = {name: float(later[name].astype(float).mean()) for name in ("b1", "b2")}
+        told = ", ".join(f"{name} {value:.1e}" for name, value in found.items())
+        return verdict(f"mean absolute bias after ten iterations: {told}", max(found.values()) < 1e-2)
+
+    return decide
 
 
 def _away(evidence: Evidence) -> Verdict:
@@ -134,7 +135,7 @@ CLAIMS = (
         "yes",
         _first(_ABLATION, "L2O-PBA12 released", model="L2O-PBA"),
     ),
-    Claim("L4", f"{_SOURCE}, Fig. 2", "Biases become small after a few iterations", "yes", _small_biases),
+    Claim("L4", f"{_SOURCE}, Fig. 2", "Biases become small after ten iterations", "yes", _small_biases("PBA12")),
     Claim("L5", f"{_SOURCE}, Fig. 3", "Lasso: L2O-PA first", "yes", _first(LASSO, *_RIVALS, "Ada-LISTA")),
     Claim("L6", "ours", "The same with restarts and AA", "not shown", _first(LASSO, "FISTA+restart", "PG+AA")),
     Claim("L7", f"{_SOURCE}, Fig. 4", "Patches: machine precision, L2O-DM and RNNprop stall", "yes", _away),
@@ -174,4 +175,11 @@ CLAIMS = (
     Claim("L17", f"{_SOURCE}, Table 2", "Lasso: less time than AdamHD", "yes", _faster(LASSO, "AdamHD", "1e-04")),
     Claim("L18", "ours", "Lasso: less time than with restarts", "not shown", _faster(LASSO, "FISTA+restart")),
     Claim("L19", "ours", "Logistic: less time than with restarts", "not shown", _faster(LOGISTIC, "FISTA+restart")),
+    Claim(
+        "L20",
+        f"{_SOURCE}, Fig. 2",
+        "Biases become small, as released (positive biases)",
+        "yes",
+        _small_biases("PBA12, as released"),
+    ),
 )
