@@ -2,11 +2,12 @@
 
 import functools
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import equinox as eqx
 import jax
+import jax.numpy as jnp
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
@@ -30,8 +31,11 @@ def cost(
 
     The median of up to `rounds` rounds in turn; a method that has taken `patience` seconds sits the others out.
     """
-    seconds = _seconds(distribution, methods, key, [num_steps], sizes, rounds, patience)
-    rows = [(name, size, 1e3 * float(np.median(taken)) / size) for (name, size, _), taken in seconds.items()]
+    batches = {size: fpa.sample_batch(distribution, key, size) for size in sizes}
+    cases = {(name, size): (solvers[0], batches[size]) for name, solvers in methods.items() for size in sizes}
+    calls = {case: _compiled(_end, solver, distribution, batch, num_steps) for case, (solver, batch) in cases.items()}
+    seconds = _seconds(calls, rounds, patience)
+    rows = [(name, size, 1e3 * float(np.median(taken)) / size) for (name, size), taken in seconds.items()]
     return pd.DataFrame(rows, columns=["method", "batch", "ms per instance"])
 
 
@@ -44,32 +48,31 @@ def per_iteration(
     rounds: int = 20,
     patience: float = 2.0,
 ) -> pd.DataFrame:
-    """Milliseconds per instance: before the first iteration (`setup`) and for each (`iteration`), from two lengths.
+    """Milliseconds per instance: before the first iteration (`setup`) and for each of `num_steps` (`iteration`).
 
     Differences magnify what disturbs the machine, so they are taken between the shortest of up to `rounds` rounds.
     """
-    seconds = _seconds(distribution, methods, key, [1, num_steps], sizes, rounds, patience)
     rows = []
-    for name in methods:
-        for size in sizes:
-            short, long = (1e3 * min(seconds[name, size, length]) / size for length in (1, num_steps))
-            each = (long - short) / (num_steps - 1)
-            rows.append((name, size, short - each, each))
+    for size in sizes:
+        batch = fpa.sample_batch(distribution, key, size)
+        calls = {}
+        for name, solvers in methods.items():
+            calls[name, "setup"] = _compiled(_begun, solvers[0], distribution, batch)
+            calls[name, "all"] = _compiled(_end, solvers[0], distribution, batch, num_steps)
+        shortest = {case: 1e3 * min(taken) / size for case, taken in _seconds(calls, rounds, patience).items()}
+        for name in methods:
+            setup = shortest[name, "setup"]
+            rows.append((name, size, setup, (shortest[name, "all"] - setup) / num_steps))
     return pd.DataFrame(rows, columns=["method", "batch", "setup", "iteration"])
 
 
-def _seconds(distribution, methods, key, lengths, sizes, rounds, patience) -> dict[tuple[str, int, int], list[float]]:
-    """Seconds of every round of every method, batch size and length, compiled before and measured in turn."""
-    batches = {size: fpa.sample_batch(distribution, key, size) for size in sizes}
-    calls = {
-        (name, size, length): functools.partial(
-            _end.lower(solvers[0], distribution, batch, length).compile(), solvers[0], distribution, batch, length
-        )
-        for name, solvers in methods.items()
-        for size, batch in batches.items()
-        for length in lengths
-    }
-    seconds: dict[tuple[str, int, int], list[float]] = {case: [] for case in calls}
+def _compiled(function: Any, *arguments: Any) -> Callable[[], Any]:
+    return functools.partial(function.lower(*arguments).compile(), *arguments)
+
+
+def _seconds(calls: Mapping[Any, Callable[[], Any]], rounds: int, patience: float) -> dict[Any, list[float]]:
+    """The seconds of every call in up to `rounds` rounds; one that has taken `patience` seconds sits the others out."""
+    seconds: dict[Any, list[float]] = {case: [] for case in calls}
     for _ in range(rounds):
         for case, call in calls.items():
             if sum(seconds[case]) < patience:
@@ -90,6 +93,18 @@ def _iterates(solver, distribution, parameters, num_steps):
     return jax.lax.map(one, parameters, batch_size=100)
 
 
+def _beginnings(solver, distribution, parameters):
+    """What is there before the first iteration, summed so that all of it is computed and nothing large is written."""
+
+    def one(parameters):
+        op = solver.splitting.bind(distribution.program(parameters))
+        begun = eqx.filter((op, *solver.accelerator.init(op)), eqx.is_inexact_array)
+        return [jnp.sum(leaf) for leaf in jax.tree.leaves(begun)]
+
+    return jax.lax.map(one, parameters, batch_size=100)
+
+
+_begun: Any = eqx.filter_jit(_beginnings)
 _end: Any = eqx.filter_jit(_iterates)
 
 
