@@ -24,7 +24,7 @@ def cost(
     key: PRNGKeyArray,
     num_steps: int,
     sizes: Sequence[int],
-    rounds: int = 3,
+    rounds: int = 15,
     patience: float = 3.0,
 ) -> pd.DataFrame:
     """Milliseconds per instance of `num_steps` iterations in batches of each size, compiled before.
