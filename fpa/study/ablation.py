@@ -12,6 +12,7 @@ import pandas as pd
 import fpa
 from fpa.study import baselines, gains, models, plotting, staged, variants
 from fpa.study.session import Run
+from fpa.study.together import together
 
 Families = Mapping[str, Sequence[fpa.AbstractConeDistribution]]
 Models = Mapping[str, Sequence[Sequence[fpa.Solver]]]
@@ -66,9 +67,12 @@ def curves(
             "SCS tuned": [[fpa.Solver(next(tuned))] for _ in distributions],
             "SCS+Neural-MLP": learned[name],
         }
-        for method, several in methods.items():
-            each = gains.evaluate(distributions, several, key, num_instances, num_steps, f"{name}: {method}")
-            frames.append(plotting.curves_frame(here.name, name, method, each))
+
+        def each(method, name=name, distributions=distributions, methods=methods):
+            described = f"{name}: {method}"
+            return gains.evaluate(distributions, methods[method], key, num_instances, num_steps, described)
+
+        frames.append(plotting.frames(here.name, name, together(each, methods)))
     return pd.concat(frames, ignore_index=True)
 
 

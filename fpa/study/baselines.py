@@ -12,6 +12,7 @@ from fpa.study import models
 from fpa.study.plotting import comparable
 from fpa.study.session import Run
 from fpa.study.store import Format, cached, identify
+from fpa.study.together import together
 from fpa.tuning import CANDIDATES
 
 
@@ -62,16 +63,16 @@ def curves(
         key = fpa.role_key(seed, "test")
         return fpa.evaluate(solvers[name], distribution, key, num_instances, steps, description=name)
 
-    return {
-        name: cached(
+    def kept(name: str) -> fpa.Curves:
+        return cached(
             f"curves/{type(distribution).__name__}",
             functools.partial(evaluate, name),
-            config=shared | {"solver": identify(solver)},
+            config=shared | {"solver": identify(solvers[name])},
             code=code,
             format=_CURVES,
         )
-        for name, solver in solvers.items()
-    }
+
+    return together(kept, solvers)
 
 
 def _save(curves: fpa.Curves, path: Path) -> None:

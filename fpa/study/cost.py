@@ -15,7 +15,8 @@ from jaxtyping import PRNGKeyArray
 from matplotlib.figure import Figure
 
 import fpa
-from fpa.study.plotting import METHODS, METRICS
+from fpa.study.plotting import METHODS, METRICS, limit_height
+from fpa.study.together import together
 
 
 def cost(
@@ -32,20 +33,9 @@ def cost(
     The median of up to `rounds` rounds in turn; a method that has taken `patience` seconds sits the others out.
     """
     batches = {size: fpa.sample_batch(distribution, key, size) for size in sizes}
-    calls = {
-        (name, size): functools.partial(
-            _end.lower(solvers[0], distribution, batch, num_steps).compile(), solvers[0], distribution, batch, num_steps
-        )
-        for name, solvers in methods.items()
-        for size, batch in batches.items()
-    }
-    seconds: dict[tuple[str, int], list[float]] = {case: [] for case in calls}
-    for _ in range(rounds):
-        for case, call in calls.items():
-            if sum(seconds[case]) < patience:
-                begun = time.perf_counter()
-                jax.block_until_ready(call())
-                seconds[case].append(time.perf_counter() - begun)
+    cases = [(name, size) for name in methods for size in sizes]
+    whole = lambda case: _compiled(_end, methods[case[0]][0], distribution, batches[case[1]], num_steps)  # noqa: E731
+    seconds = _seconds(together(whole, cases), rounds, patience)
     rows = [(name, size, 1e3 * float(np.median(taken)) / size) for (name, size), taken in seconds.items()]
     return pd.DataFrame(rows, columns=["method", "batch", "ms per instance"])
 
@@ -66,14 +56,14 @@ def per_iteration(
     rows = []
     for size in sizes:
         batch = fpa.sample_batch(distribution, key, size)
-        calls = {}
-        for name, solvers in methods.items():
-            calls[name, "setup"] = _compiled(_begun, solvers[0], distribution, batch)
-            calls[name, "all"] = _compiled(_end, solvers[0], distribution, batch, num_steps)
-        shortest = {case: 1e3 * min(taken) / size for case, taken in _seconds(calls, rounds, patience).items()}
+        begun = lambda name, batch=batch: _compiled(_begun, methods[name][0], distribution, batch)  # noqa: E731
+        whole = lambda name, batch=batch: _compiled(_end, methods[name][0], distribution, batch, num_steps)  # noqa: E731
+        calls = {"setup": together(begun, methods), "all": together(whole, methods)}
+        seconds = _seconds({(part, name): calls[part][name] for name in methods for part in calls}, rounds, patience)
+        shortest = {case: 1e3 * min(taken) / size for case, taken in seconds.items()}
         for name in methods:
-            setup = shortest[name, "setup"]
-            rows.append((name, size, setup, (shortest[name, "all"] - setup) / num_steps))
+            setup = shortest["setup", name]
+            rows.append((name, size, setup, (shortest["all", name] - setup) / num_steps))
     return pd.DataFrame(rows, columns=["method", "batch", "setup", "iteration"])
 
 
@@ -160,7 +150,7 @@ def draw_cost(
                 look = METHODS[name]
                 axes.plot(spent[: len(curve)], curve["mean"], label=name, color=look.color, linestyle=look.line)
             axes.set_yscale("log")
-            axes.set_ylim(top=min(axes.get_ylim()[1], 20))
+            limit_height(axes)
             axes.set_xlabel("milliseconds per instance")
             axes.set_ylabel(METRICS[metric].definition)
             axes.set_title(f"{METRICS[metric].title}, {'one at a time' if batch == 1 else f'batch of {batch}'}")

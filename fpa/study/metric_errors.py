@@ -12,6 +12,7 @@ from scipy.stats import mannwhitneyu
 
 import fpa
 from fpa.study import metrics
+from fpa.study.together import together
 
 MEASURES = ("error", "primal", "dual", "gap")
 _CHUNK = 100
@@ -36,6 +37,10 @@ class Instances:
         values = [self._values(jax.tree.map(jnp.asarray, solver), num_steps) for solver in solvers]
         stacked = {name: np.stack([one[name] for one in values]) for name in MEASURES}
         return fpa.Curves(stacked, np.ones(stacked["error"].shape, bool))
+
+    def compare(self, methods: Mapping[str, Sequence[fpa.Solver]], num_steps: int) -> dict[str, fpa.Curves]:
+        """`curves` of several methods, by name."""
+        return together(lambda name: self.curves(methods[name], num_steps), methods)
 
     def _values(self, solver: fpa.Solver, num_steps: int) -> dict[str, np.ndarray]:
         parts = [
@@ -75,7 +80,7 @@ def separation(weights: Mapping[str, np.ndarray]) -> dict[str, float]:
 
 
 def planes(
-    family: fpa.AbstractConeDistribution, metric: fpa.AbstractMetric, reach: float, shown: int = 4, points: int = 40
+    family: fpa.AbstractConeDistribution, metric: fpa.AbstractMetric, reach: float, shown: int = 4, points: int = 28
 ) -> pd.DataFrame:
     """Weights and activity of the first inequalities over two parameters, within +-`reach`, where the others are 0."""
     axis = np.linspace(-reach, reach, points)

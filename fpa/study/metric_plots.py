@@ -9,6 +9,7 @@ import seaborn as sns
 from matplotlib.cm import ScalarMappable
 from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
+from matplotlib.ticker import NullFormatter
 
 from fpa.study.plotting import METHODS, METRICS
 
@@ -73,11 +74,12 @@ def draw_cost(costs: pd.DataFrame, frame: pd.DataFrame, title: str) -> Figure:
         axes.set_yscale("log")
         axes.set_xscale("log")
         axes.set_xlabel("milliseconds per instance")
+        axes.xaxis.set_minor_formatter(NullFormatter())
         axes.set_title("one at a time" if batch == 1 else f"batch of {batch}")
     grid[0, 0].set_ylabel(METRICS["error"].definition)
     handles, labels = grid[0, 0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=3, frameon=False)
-    figure.suptitle(title, fontsize=10)
+    figure.suptitle(f"{title} – mean over {errors['num_instances'].max()} instances", fontsize=10)
     return figure
 
 

@@ -49,7 +49,8 @@ BANDS = {
 
 # All quantities are relative; what exceeds 20 times the residual of the zero point is off the chart.
 _TOP = 20.0
-_NARROWEST = 6.4  # inches, for the title and the legend
+_NARROWEST = 6.4  # inches, for the legend
+_WIDE = 8.0  # inches, enough for a title in one line
 _NAME = 2.5  # inches for a method's name in a legend of more than one row
 
 
@@ -187,7 +188,12 @@ def _draw(axes: Axes, part: pd.DataFrame, quantity: Metric, band: Band) -> None:
         edges = band.lower(shown), band.upper(shown)
         axes.fill_between(shown["iteration"], *edges, color=look.color, alpha=0.15, linewidth=0)
     axes.set_xlim(drawn["iteration"].min(), drawn["iteration"].max())
-    axes.set_ylim(top=min(axes.get_ylim()[1], _TOP))
+    limit_height(axes)
+
+
+def limit_height(axes: Axes) -> None:
+    """Leave out of a log axis what is off the chart, and the margin that autoscaling added for it below."""
+    axes.set_ylim(axes.dataLim.minposy / 2, min(2 * axes.dataLim.ymax, _TOP))
 
 
 def _annotate(figure: Figure, frame: pd.DataFrame, band: Band, title: str | None) -> None:
@@ -195,7 +201,8 @@ def _annotate(figure: Figure, frame: pd.DataFrame, band: Band, title: str | None
     names = [name for name in METHODS if name in handles]
     columns = _columns(figure.get_figwidth(), len(names))
     figure.legend([handles[name] for name in names], names, loc="outside lower center", ncols=columns, frameon=False)
-    figure.suptitle(" – ".join(filter(None, (title, f"{band.title} over {_counts(frame)}"))), fontsize=10)
+    lines = filter(None, (title, f"{band.title} over {_counts(frame)}"))
+    figure.suptitle((" – " if figure.get_figwidth() > _WIDE else "\n").join(lines), fontsize=10)
 
 
 def _columns(width: float, names: int) -> int:
@@ -206,8 +213,9 @@ def _columns(width: float, names: int) -> int:
 def _counts(frame: pd.DataFrame) -> str:
     instances = _range(frame["num_instances"])
     noun = "instance" if instances == "1" else "instances"
-    models = "" if frame["num_models"].max() <= 1 else f" and {_range(frame['num_models'])} models"
-    return f"{instances} {noun}{models}"
+    models = int(frame["num_models"].max())
+    learned = "" if models <= 1 else f", learned methods: {models} models"
+    return f"{instances} {noun}{learned}"
 
 
 def _range(counts: pd.Series) -> str:

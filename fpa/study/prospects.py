@@ -134,6 +134,7 @@ class Benefit:
         draw_feature(axes, self.table, self.feature)
         axes.axvline(self.features[self.feature], color="0.4", linestyle=":", label="this family")
         figure.legend(*axes.get_legend_handles_labels(), loc="outside lower center", ncols=3, frameon=False)
+        figure.suptitle(f"Expected gain {self.gain:.2g}, judging by {len(self.table)} families", fontsize=10)
         return figure
 
 
