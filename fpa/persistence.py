@@ -7,6 +7,8 @@ only modules of `fpa` and Equinox come out of it. `load` gives back a solver tha
 import dataclasses
 import importlib
 import json
+import zipfile
+import zlib
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -70,11 +72,17 @@ def describe(distribution: AbstractDistribution) -> dict[str, Any]:
 
 
 def halved(module: Any) -> Any:
-    """The module with its float32 weights rounded to half precision, and kept in float32; other arrays as they are."""
+    """The module with its float32 arrays rounded to half precision, and kept in float32.
+
+    Arrays of other types stay as they are, and so do those with entries too large for it, beyond 65,504.
+    """
 
     def half(leaf):
-        small = eqx.is_array(leaf) and leaf.dtype == jnp.float32
-        return jax.device_put(np.asarray(leaf).astype(np.float16).astype(np.float32)) if small else leaf
+        if not (eqx.is_array(leaf) and leaf.dtype == jnp.float32):
+            return leaf
+        values = np.asarray(leaf)
+        fits = np.abs(values).max(initial=0) <= np.finfo(np.float16).max
+        return jax.device_put(values.astype(np.float16).astype(np.float32)) if fits else leaf
 
     return jax.tree.map(half, module)
 
@@ -84,6 +92,8 @@ def _encode(node: Any, arrays: list[np.ndarray]) -> Any:
         return node
     if isinstance(node, eqx.Module):
         kind = type(node)
+        if kind.__module__.split(".")[0] not in _TRUSTED:
+            raise ValueError(f"save: {kind.__module__}.{kind.__qualname__} is not of fpa, and could not be loaded.")
         fields = {field.name: getattr(node, field.name) for field in dataclasses.fields(node)}
         encoded = {name: _encode(value, arrays) for name, value in fields.items()}
         return {"class": f"{kind.__module__}:{kind.__qualname__}", "fields": encoded}
@@ -129,7 +139,7 @@ def _read(path: Path) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
         with np.load(path, allow_pickle=False) as file:
             arrays = {name: file[name] for name in file.files}
         header = json.loads(arrays.pop("header").tobytes())
-    except (ValueError, KeyError, EOFError) as error:
+    except (ValueError, KeyError, EOFError, TypeError, zipfile.BadZipFile, zlib.error) as error:
         raise ValueError(f"load: {path} is not a solver saved by fpa: {error}.") from None
     if header.get("format") != _FORMAT:
         raise ValueError(f"load: {path} has format {header.get('format')}; this version of fpa reads {_FORMAT}.")

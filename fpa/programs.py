@@ -77,7 +77,8 @@ class ConeProgram(AbstractProgram):
     `context` is what networks see of the instance, a vector; by default empty. `sparsity` names the entries of A
     that can be nonzero, when they are few; derivatives with respect to the others are then zero.
 
-    Raises ValueError for shapes that do not fit and for data that are not finite. Batches come from `jax.vmap`.
+    Data of several precisions are brought to the highest. Raises ValueError for shapes that do not fit and for data
+    that are not finite. Batches come from `jax.vmap`.
     """
 
     A: Array
@@ -89,11 +90,14 @@ class ConeProgram(AbstractProgram):
     P: Array | None
 
     def __init__(self, A, b, c, cone: AbstractCone, context=None, sparsity: Sparsity | None = None, P=None):
-        self.A, self.b, self.c = _floating("A", A), _floating("b", b), _floating("c", c)
+        data = {"A": A, "b": b, "c": c} | ({} if P is None else {"P": P})
+        data = {name: _floating(name, value) for name, value in data.items()}
+        dtype = jnp.result_type(*data.values())
+        data = {name: value.astype(dtype) for name, value in data.items()}
+        self.A, self.b, self.c, self.P = data["A"], data["b"], data["c"], data.get("P")
         self.cone = cone
         self.context = jnp.zeros((0,), self.b.dtype) if context is None else _floating("context", context)
         self.sparsity = sparsity
-        self.P = None if P is None else _floating("P", P)
         self._check_shapes()
 
     def _check_shapes(self):
@@ -146,14 +150,15 @@ class ConeProgram(AbstractProgram):
 
     def certify(self, raw, tol):
         by, cx = jnp.vdot(self.b, raw.y), jnp.vdot(self.c, raw.x)
+        outside_s, outside_y = norm(raw.s - self.cone.project(raw.s)), norm(raw.y - self.cone.project_dual(raw.y))
         recession = norm(self.matrix.mv(raw.x) + raw.s)
         if self.P is not None:
             recession = jnp.maximum(recession, norm(self.P @ raw.x))
         of_y, of_x = -1 / jnp.where(by < 0, by, -1), -1 / jnp.where(cx < 0, cx, -1)
         nan = jnp.array(jnp.nan, self.b.dtype)
         return Certificate(
-            infeasible=(by < 0) & (norm(self.matrix.rmv(raw.y)) <= -tol * by),
-            unbounded=(cx < 0) & (recession <= -tol * cx),
+            infeasible=(by < 0) & (jnp.maximum(norm(self.matrix.rmv(raw.y)), outside_y) <= -tol * by),
+            unbounded=(cx < 0) & (jnp.maximum(recession, outside_s) <= -tol * cx),
             infeasible_by=Point(nan * raw.x, of_y * raw.y, nan * raw.s),
             unbounded_by=Point(of_x * raw.x, nan * raw.y, of_x * raw.s),
         )

@@ -46,8 +46,8 @@ def tune(
     names = tuple(candidates)
     for name in names:
         try:
-            attrgetter(name)(splitting)
-        except AttributeError:
+            float(attrgetter(name)(splitting))
+        except (AttributeError, TypeError):
             raise ValueError(f"tune: the splitting has no scalar {name!r}.") from None
     batch = sample_batch(distribution, key, num_instances)
     scores: dict[tuple[float, ...], float] = {}

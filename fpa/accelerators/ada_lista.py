@@ -28,6 +28,8 @@ class AdaLISTA(AbstractAccelerator):
         self.thresholds = jnp.full((layers,), step, jnp.float32)
 
     def init(self, op, start=None):
+        if not hasattr(op, "in_metric"):
+            raise ValueError(f"AdaLISTA needs the map of ProximalGradient, not {type(op).__name__}.")
         z = op.initial() if start is None else start
         return z, jnp.zeros((), jnp.int32)
 
@@ -36,7 +38,7 @@ class AdaLISTA(AbstractAccelerator):
         layer = jnp.minimum(state, self.steps.shape[0] - 1)
         W1, W2, step, threshold = (a.astype(z.dtype) for a in (self.W1, self.W2, self.steps, self.thresholds))
         left = smooth.A.T @ (W1.T @ (W1 @ (smooth.A @ z)) - W2.T @ smooth.b)
-        weight = jnp.maximum(threshold[layer], 0) / op.program.regularizer.weight
+        weight = jnp.maximum(threshold[layer], jnp.finfo(z.dtype).tiny) / op.program.regularizer.weight
         x, point = op.in_metric(jnp.full_like(z, weight)).backward(z - step[layer] * left)
         plain, _ = op(z)
         return x, state + 1, plain, point

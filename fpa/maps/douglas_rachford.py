@@ -9,13 +9,14 @@ from jaxtyping import Array, Float
 from fpa.maps.base import AbstractSplitting, AbstractUnscaledMap
 from fpa.maps.linear_system import inverse_spd
 from fpa.maps.metric import AbstractMetric, ConstantMetric
-from fpa.programs import ConeProgram, Point
+from fpa.programs import ConeProgram, Point, norm
 
 
 class DouglasRachford(AbstractSplitting[ConeProgram]):
     """g1 = objective and all rows, g2 = cones of the slacks, in the metric D = diag(D_x, D_s).
 
-    Rows of zero cones are kept exactly; the others have slacks s. With v = (x, s), one application is
+    Rows of zero cones, which have to be linearly independent, are kept exactly; the others have slacks s. With
+    v = (x, s), one application is
 
         s+ = Pi_K(s),  (x', s') = prox_{g1}(x, 2 s+ - s),  v+ = v + relaxation ((x', s') - (x, s+)),
 
@@ -35,7 +36,7 @@ class DouglasRachford(AbstractSplitting[ConeProgram]):
         tied = np.flatnonzero(program.cone.equalities)
         Dx, Ds = self.metric(program)
         A, E = program.A[free], program.A[tied]
-        ties = inverse_spd(E @ E.T) @ E if len(tied) else E
+        ties = _pseudoinverse(E) if len(tied) else E
         N = _null_space(E, ties)
         HN = Dx[:, None] * N + A.T @ (Ds[free, None] * (A @ N))
         HN = HN if program.P is None else HN + program.P @ N
@@ -54,6 +55,13 @@ class DouglasRachford(AbstractSplitting[ConeProgram]):
             free=tuple(free.tolist()),
             tied=tuple(tied.tolist()),
         )
+
+
+def _pseudoinverse(E: Float[Array, "e n"]) -> Float[Array, "e n"]:
+    """Transposed; NaN where rows of E are linearly dependent, so that no solve ends as solved."""
+    ties = inverse_spd(E @ E.T) @ E
+    error = norm((ties @ E.T - jnp.eye(len(E), dtype=E.dtype)).ravel())
+    return jnp.where(error < 1e-3, ties, jnp.nan)
 
 
 def _null_space(E: Float[Array, "e n"], ties: Float[Array, "e n"]) -> Float[Array, "n d"]:

@@ -30,7 +30,8 @@ class AbstractMetric(eqx.Module):
 class ConstantMetric(AbstractMetric):
     """The same weights for every program: numbers, or one for each variable and row. Tuned scalars are of this kind.
 
-    `x` may be 0 where P and the rows alone make the proximal step unique: the splitting is then one on s alone.
+    Weights of rows that a cone couples are averaged. `x` may be 0 for Douglas-Rachford splitting, where P and the rows
+    alone make the proximal step unique: the splitting is then one on s alone.
     """
 
     x: float | Float[Array, "*n"] = 1.0
@@ -44,7 +45,8 @@ class ConstantMetric(AbstractMetric):
 
     def __call__(self, program):
         x, s = (jnp.asarray(value, program.b.dtype) for value in (self.x, self.s))
-        return jnp.broadcast_to(x, program.c.shape), jnp.broadcast_to(s, program.b.shape)
+        rows = s if s.ndim == 0 else within_cones(program.cone, s)
+        return jnp.broadcast_to(x, program.c.shape), jnp.broadcast_to(rows, program.b.shape)
 
 
 class ActiveSetMetric(AbstractMetric):
@@ -76,7 +78,8 @@ def giselsson_boyd(program: ConeProgram) -> ConstantMetric:
     Giselsson and Boyd (2017) minimise the ratio of the largest to the smallest eigenvalue that is not 0, over the
     inequality rows, as a semidefinite program; here a smooth bound of it is minimised by descent over log W. P and A
     have to be those of all programs that the metric is for. x has weight 0: the splitting is one on s. Rows that no
-    feasible direction changes keep the weight 1.
+    feasible direction changes keep the weight 1. Raises ValueError where H, which is P on the feasible directions, is
+    singular.
     """
     K = _dual_hessian(program)
     moved = np.diag(K) > 1e-9 * np.diag(K).max()
@@ -107,4 +110,7 @@ def _dual_hessian(program: ConeProgram) -> np.ndarray:
     equalities = A[program.cone.equalities]
     basis = np.linalg.svd(equalities)[2][len(equalities) :].T if len(equalities) else np.eye(A.shape[1])
     rows = A[~program.cone.equalities] @ basis
-    return rows @ np.linalg.solve(basis.T @ H @ basis, rows.T)
+    try:
+        return rows @ np.linalg.solve(basis.T @ H @ basis, rows.T)
+    except np.linalg.LinAlgError:
+        raise ValueError("giselsson_boyd: P has to be positive definite along the equality rows.") from None

@@ -3,6 +3,7 @@
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from fpa._progress import progress
@@ -44,14 +45,23 @@ def calibrate(
     """Measure a family on `num_instances` instances: plain iterations 5, 10 and 20, the scale after 50, solutions.
 
     `reference` solves the instances to `tol`; `history` is that of the accelerator to be built, and `stages` the
-    number of its accesses if one network serves several of them. Draw `key` from the role "train".
+    number of its accesses if one network serves several of them. Draw `key` from the role "train". Instances without
+    a finite solution are left out; raises ValueError where none is left.
     """
+    if num_instances < 1:
+        raise ValueError(f"calibrate: num_instances must be at least 1, got {num_instances}.")
+    if not 0 <= history < min(_STEPS):
+        raise ValueError(f"calibrate: history must lie between 0 and {min(_STEPS) - 1}, got {history}.")
     chunk = min(num_instances, 100)
     seen = []
     for index in progress(range(-(-num_instances // chunk)), desc="calibrate"):
         parameters = sample_batch(distribution, jax.random.fold_in(key, index), chunk)
         seen.append(jax.device_get(_observe(splitting, distribution, parameters, reference, history, stages, tol)))
-    tau, solution, first, later, left = jax.tree.map(lambda *parts: jnp.concatenate(parts), *seen)
+    joined = jax.tree.map(lambda *parts: np.concatenate(parts)[:num_instances], *seen)
+    solved = np.isfinite(joined[1]).all(axis=1)
+    if not solved.any():
+        raise ValueError(f"calibrate: the reference solved none of {num_instances} instances.")
+    tau, solution, first, later, left = jax.tree.map(lambda leaf: jnp.asarray(leaf[solved]), joined)
     together = jax.tree.map(lambda leaf: leaf.reshape(-1, *leaf.shape[2:]), (later, left))
     return Calibration(
         tau=jnp.median(tau).astype(jnp.float32),

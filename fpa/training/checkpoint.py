@@ -1,5 +1,6 @@
 """Where a training run stands, as a file that is written whole or not at all."""
 
+import hashlib
 import os
 import pickle
 from pathlib import Path
@@ -7,14 +8,16 @@ from typing import Any
 
 import equinox as eqx
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 
 class Checkpoint:
     """A file that holds a run under way; without a path nothing is kept.
 
-    `identity` tells one call of `fit` from another; a checkpoint of another call is refused. A checkpoint is a private
-    file of this program on this machine, to be deleted at will.
+    `identity` tells one call of `fit` from another; a checkpoint of another call is refused. (Functions, the optimizer
+    among them, and first weights have no identity that lasts: a call that differs in these alone is taken for the
+    same.) A checkpoint is a private file of this program on this machine, to be deleted at will.
     """
 
     def __init__(self, path: str | Path | None, identity: Any):
@@ -48,6 +51,21 @@ class Checkpoint:
         run.trained, run.state, run.best, run.best_score = eqx.combine(jax.tree.unflatten(structure, arrays), others)
         run.update, run.history = saved["update"], saved["history"]
         return run
+
+
+def identity(sizes: tuple, key: Any, dtype: Any, drawn_from: Any, validation: Any) -> tuple:
+    """What tells one call from another: sizes, precision, and a digest of key, instances and validation."""
+    sha = hashlib.sha256()
+    for leaf in jax.tree.leaves((key, drawn_from, {} if validation is None else vars(validation))):
+        sha.update(_bytes(leaf))
+    return (*sizes, str(jnp.dtype(dtype)), type(drawn_from).__name__, sha.hexdigest())
+
+
+def _bytes(leaf: Any) -> bytes:
+    if eqx.is_array(leaf):
+        is_key = jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key)
+        return np.asarray(jax.random.key_data(leaf) if is_key else leaf).tobytes()
+    return str(getattr(leaf, "__qualname__", leaf)).encode()
 
 
 def _parts(run: Any) -> tuple:

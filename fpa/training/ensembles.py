@@ -10,17 +10,24 @@ import jax.numpy as jnp
 
 
 def stack(models: Sequence[Any]) -> Any:
-    """One module from `models` of equal structure, which may differ in their floating-point arrays only."""
+    """One module from `models` of equal structure, which may differ in their floating-point arrays only.
+
+    Raises ValueError for the first model that differs from the others in anything else, a number or a setting.
+    """
     if not models:
         raise ValueError("stack: there has to be at least one model.")
-    floats = [eqx.filter(model, eqx.is_inexact_array) for model in models]
-    rest = eqx.filter(models[0], eqx.is_inexact_array, inverse=True)
-    return eqx.combine(_stack(floats), rest)
+    floats, rests = zip(*(eqx.partition(model, eqx.is_inexact_array) for model in models), strict=True)
+    for index, rest in enumerate(rests):
+        if not eqx.tree_equal(rest, rests[0]):
+            raise ValueError(f"stack: model {index} differs from model 0 in more than its floating-point arrays.")
+    return eqx.combine(_stack(list(floats)), rests[0])
 
 
 def member(ensemble: Any, index: int) -> Any:
-    """One model of an ensemble."""
+    """One model of an ensemble; raises IndexError where it has no model of that index."""
     floats, rest = eqx.partition(ensemble, eqx.is_inexact_array)
+    if not 0 <= index < num_models(ensemble):
+        raise IndexError(f"member: there is no model {index} in an ensemble of {num_models(ensemble)}.")
     return eqx.combine(_pick(floats, index), rest)
 
 

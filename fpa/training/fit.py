@@ -18,7 +18,7 @@ from jaxtyping import PRNGKeyArray
 
 from fpa.distributions import AbstractDistribution
 from fpa.solver import Solver
-from fpa.training.checkpoint import Checkpoint
+from fpa.training.checkpoint import Checkpoint, identity
 from fpa.training.ensembles import axes, num_models
 from fpa.training.loop import AbstractLoop, History, TrainingRun, accelerator_arrays, check_positive, train
 from fpa.training.objectives import AbstractObjective
@@ -60,7 +60,9 @@ def fit(
     """
     check_positive("fit", num_updates=num_updates, batch_size=batch_size)
     loop = _Loop(solver, distribution, objective, key, batch_size, optimizer, trainable, pool, dtype)
-    saved = Checkpoint(checkpoint, (repr(objective), num_updates, batch_size, loop.models))
+    drawn_from = distribution if pool is None else pool.parameters
+    sizes = (repr(objective), num_updates, batch_size, loop.models)
+    saved = Checkpoint(checkpoint, identity(sizes, key, dtype, drawn_from, validation))
     return train(loop, saved, num_updates, validation, checkpoint_every, description)
 
 

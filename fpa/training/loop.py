@@ -89,13 +89,15 @@ def train(
 def _go_on(loop, run, validation, num_updates, saved, checkpoint_every, description) -> None:
     bar = progress(range(run.update, num_updates), total=num_updates, desc=description)
     bar.update(run.update)
+    if run.update and run.update not in run.history.scored and _is_due(validation, run.update, num_updates):
+        _select(loop, run, validation)  # which is where the run was interrupted
     for update in range(run.update, num_updates):
         begun = time.perf_counter()
         losses = loop.update(run, update)
         run.history.losses.append(losses)
         run.update = update + 1
         run.history.seconds += time.perf_counter() - begun
-        if validation is not None and (run.update % validation.every == 0 or run.update == num_updates):
+        if _is_due(validation, run.update, num_updates):
             _select(loop, run, validation)
         if run.update % checkpoint_every == 0:
             saved.save(run)
@@ -104,12 +106,16 @@ def _go_on(loop, run, validation, num_updates, saved, checkpoint_every, descript
     bar.close()
 
 
+def _is_due(validation, update: int, num_updates: int) -> bool:
+    return validation is not None and (update % validation.every == 0 or update == num_updates)
+
+
 def _select(loop, run, validation) -> None:
     """Keep each model where it scores better than ever before."""
     score = validation.score(eqx.combine(run.trained, loop.static), loop.distribution, loop.dtype)
     better = score < run.best_score
-    run.best = jax.tree.map(lambda new, old: _choose(better, new, old), run.trained, run.best)
-    run.best_score = jnp.where(better, score, run.best_score)
+    best = jax.tree.map(lambda new, old: _choose(better, new, old), run.trained, run.best)
+    run.best, run.best_score = best, jnp.where(better, score, run.best_score)
     run.history.scores.append(np.asarray(score))
     run.history.scored.append(run.update)
 

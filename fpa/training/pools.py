@@ -55,8 +55,11 @@ def advance(
 ) -> Pool:
     """The pool with the iterates of every model after `stop` iterations, from those it keeps after `done`.
 
-    A boundary at `done` is crossed first, one at `stop` is not. With `done` = 0 the models start.
+    A boundary at `done` is crossed first, one at `stop` is not. With `done` = 0 the models start. Raises ValueError
+    for another `done` where the pool keeps no iterates.
     """
+    if done and pool.starts is None:
+        raise ValueError(f"advance: the pool keeps no iterates after {done} iterations; begin with done=0.")
     parts = []
     for first in progress(range(0, pool.size, chunk), desc=f"iterate to {stop}"):
         parameters = jax.tree.map(lambda leaf, k=first: leaf[k : k + chunk], pool.parameters)

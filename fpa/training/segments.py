@@ -18,7 +18,7 @@ from jaxtyping import PRNGKeyArray
 
 from fpa.distributions import AbstractDistribution, sample_batch
 from fpa.solver import Solver
-from fpa.training.checkpoint import Checkpoint
+from fpa.training.checkpoint import Checkpoint, identity
 from fpa.training.ensembles import axes, num_models
 from fpa.training.loop import AbstractLoop, History, TrainingRun, accelerator_arrays, check_positive, train
 from fpa.training.pools import cast
@@ -57,7 +57,8 @@ def fit_segments(
     """
     check_positive("fit_segments", num_batches=num_batches, batch_size=batch_size, segments=segments, length=length)
     loop = _SegmentLoop(solver, distribution, key, batch_size, optimizer, (segments, length), measure, dtype)
-    saved = Checkpoint(checkpoint, ("segments", num_batches, batch_size, segments, length, loop.models))
+    sizes = ("segments", num_batches, batch_size, segments, length, loop.models)
+    saved = Checkpoint(checkpoint, identity(sizes, key, dtype, (distribution, measure), validation))
     return train(loop, saved, num_batches, validation, checkpoint_every, description)
 
 

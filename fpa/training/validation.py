@@ -12,6 +12,7 @@ from jaxtyping import Array, Float, PRNGKeyArray
 from fpa.distributions import AbstractDistribution, sample_batch
 from fpa.solver import Solver
 from fpa.training.ensembles import axes
+from fpa.training.pools import cast
 
 
 class AbstractValidation(ABC):
@@ -39,8 +40,7 @@ class Validation(AbstractValidation):
     num_steps: int = 50
 
     def score(self, ensemble, distribution, dtype):
-        parameters = sample_batch(distribution, self.key, self.num_instances)
-        parameters = jax.tree.map(lambda leaf: leaf.astype(dtype), parameters)
+        parameters = cast(sample_batch(distribution, self.key, self.num_instances), dtype)
         return _score(ensemble, distribution, parameters, self.num_steps)
 
 
@@ -59,5 +59,4 @@ def _score(ensemble, distribution, parameters, num_steps):
 
 
 def _residual(op, z, fz, point):
-    valid = op.scale(z)[1] & op.scale(fz)[1]
-    return jnp.where(valid, op.residual_normalized(z, fz), 1)
+    return op.residual_normalized(z, fz)
