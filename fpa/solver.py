@@ -3,7 +3,7 @@
 import enum
 import operator
 from collections.abc import Callable
-from typing import Any
+from typing import Any, SupportsIndex
 
 import equinox as eqx
 import jax
@@ -136,15 +136,16 @@ class Solver(eqx.Module):
         return z, state, jax.tree.map(lambda *parts: jnp.concatenate(parts), *records)
 
     def trace(
-        self, program: AbstractProgram, num_steps: int, start: Point | None = None, residuals: bool = True
+        self, program: AbstractProgram, num_steps: SupportsIndex, start: Point | None = None, residuals: bool = True
     ) -> Trace:
         """`num_steps` iterations on one program, from the accelerator's first iterate or from the point `start`.
 
         With `residuals=False` only the fixed-point residual is recorded.
         """
+        num_steps = operator.index(num_steps)
         if num_steps < 1:
             raise ValueError(f"Solver.trace: num_steps must be at least 1, got {num_steps}.")
-        return self._trace(program, operator.index(num_steps), _like(program, start), residuals)
+        return self._trace(program, num_steps, _like(program, start), residuals)
 
     @eqx.filter_jit
     def _trace(self, program, num_steps, start, residuals):
@@ -158,7 +159,7 @@ class Solver(eqx.Module):
         self,
         program: AbstractProgram,
         tol: float | None = None,
-        max_steps: int = 10_000,
+        max_steps: SupportsIndex = 10_000,
         start: Point | None = None,
         certificate_tol: float = 1e-7,
     ) -> Solution:
@@ -169,10 +170,11 @@ class Solver(eqx.Module):
         program is infeasible (unbounded) when a certificate holds to `certificate_tol`. Not differentiable in
         reverse mode; `trace` is. Raises ValueError for a `tol` that the precision of the data cannot resolve.
         """
+        max_steps = operator.index(max_steps)
         if max_steps < 0:
             raise ValueError(f"Solver.solve: max_steps must not be negative, got {max_steps}.")
         tols = _tolerance(tol, program.origin.x.dtype), float(certificate_tol)
-        return self._solve(program, tols, operator.index(max_steps), _like(program, start))
+        return self._solve(program, tols, max_steps, _like(program, start))
 
     @eqx.filter_jit
     def _solve(self, program, tols, max_steps, start):

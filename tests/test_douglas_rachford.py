@@ -10,8 +10,10 @@ import pytest
 from fpa.accelerators import AndersonAcceleration, Normalizer, Picard, Safeguarded
 from fpa.accelerators.metric import LearnedMetric, context_network
 from fpa.canonicalize import canonicalize
+from fpa.cones import NonNegative, Product, SecondOrder, Zero
 from fpa.distributions import BoxQP, Portfolio, QuadcopterMPC, RandomQP, role_key, sample_batch
 from fpa.maps import SCS, ActiveSetMetric, ConstantMetric, DouglasRachford, giselsson_boyd
+from fpa.programs import ConeProgram
 from fpa.solver import Solver, Status
 
 FAMILIES = {
@@ -169,12 +171,35 @@ def test_quadratic_objectives_are_canonicalized_and_refused_by_scs():
         canonicalize(cp.Problem(cp.Minimize(weight * cp.sum_squares(x)), [x >= 0]), quadratic=True)
 
 
+def _linear(ties: int) -> ConeProgram:
+    """min x1 + 2 x2 over x >= 0 with x1 + x2 = 1, the equality given several times."""
+    A = np.concatenate([np.ones((ties, 2)), -np.eye(2)])
+    cone = Product((Zero(ties), NonNegative(2)))
+    return ConeProgram(A, np.array([1.0] * ties + [0.0, 0.0]), np.array([1.0, 2.0]), cone)
+
+
+def test_dependent_equality_rows_are_never_called_solved():
+    assert Solver(DouglasRachford()).solve(_linear(1)).status == Status.SOLVED
+    assert Solver(DouglasRachford()).solve(_linear(2)).status == Status.NONFINITE
+
+
+@pytest.mark.parametrize("splitting", [SCS, DouglasRachford])
+def test_weights_of_coupled_rows_are_averaged(splitting):
+    """Minimise c'x over the unit ball, with a weight of its own for every row of the second-order cone."""
+    A, b = np.concatenate([np.zeros((1, 3)), -np.eye(3)]), np.array([1.0, 0.0, 0.0, 0.0])
+    program = ConeProgram(A, b, np.array([1.0, 2.0, -2.0]), SecondOrder(4))
+    solution = Solver(splitting(metric=ConstantMetric(s=jnp.array([1.0, 5.0, 0.2, 3.0])))).solve(program)
+    assert solution.status == Status.SOLVED
+    np.testing.assert_allclose(solution.point.x, [-1 / 3, -2 / 3, 2 / 3], atol=1e-4)
+
+
 @pytest.mark.parametrize(
     ("make", "culprit"),
     [
         (lambda: ConstantMetric(s=0.0), "s must be positive"),
         (lambda: ConstantMetric(x=-1.0), "x must be nonnegative"),
         (lambda: DouglasRachford(relaxation=2.0), "relaxation must lie"),
+        (lambda: giselsson_boyd(_linear(1)), "P has to be positive definite"),
     ],
 )
 def test_bad_numbers_are_named(make, culprit):

@@ -8,7 +8,7 @@ from models import KALMAN, LASSO, bound, intermittent, intermittent_sites, recur
 
 import fpa
 import fpa.persistence
-from fpa.accelerators import AndersonAcceleration, Safeguarded, Switch
+from fpa.accelerators import AndersonAcceleration, Picard, Safeguarded, Switch
 from fpa.training import stack
 
 SOLVERS = {
@@ -77,6 +77,14 @@ def test_what_is_no_saved_solver_is_refused(tmp_path):
     np.savez(path, a=np.ones(2))
     with pytest.raises(ValueError, match="is not a solver saved by fpa"):
         fpa.load(path)
+    with path.open("wb") as file:
+        np.save(file, np.ones(2))
+    with pytest.raises(ValueError, match="is not a solver saved by fpa"):
+        fpa.load(path)
+    fpa.save(path, fpa.Solver())
+    path.write_bytes(path.read_bytes()[:-40])
+    with pytest.raises(ValueError, match="is not a solver saved by fpa"):
+        fpa.load(path)
 
 
 @pytest.mark.parametrize("name", ["os:system", "fpa.persistence:save", "fpa.cones:Nothing", "numpy:ndarray"])
@@ -85,6 +93,21 @@ def test_only_modules_come_out_of_a_file(name, tmp_path, monkeypatch):
     fpa.save(tmp_path / "solver.npz", fpa.Solver())
     with pytest.raises(ValueError, match=f"names the class '{name}'"):
         fpa.load(tmp_path / "solver.npz")
+
+
+class Foreign(Picard):
+    """An accelerator that is not of fpa."""
+
+
+def test_what_could_not_be_loaded_is_not_saved(tmp_path):
+    with pytest.raises(ValueError, match="Foreign is not of fpa, and could not be loaded"):
+        fpa.save(tmp_path / "solver.npz", fpa.Solver(accelerator=Foreign()))
+    assert not (tmp_path / "solver.npz").exists()
+
+
+def test_what_half_precision_cannot_hold_stays_as_it_is():
+    large, small = fpa.halved((jnp.array([1e5, 1.0], jnp.float32), jnp.array([1 / 3], jnp.float32)))
+    assert np.array_equal(large, np.float32([1e5, 1.0])) and small[0] == np.float32(np.float16(1 / 3))
 
 
 def test_what_cannot_be_saved_is_named():

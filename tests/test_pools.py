@@ -1,5 +1,8 @@
 """Pools of solved instances, what a family looks like, and models that grow access by access."""
 
+import dataclasses
+
+import cvxpy as cp
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -8,8 +11,10 @@ import optax
 import pytest
 from models import LASSO, bound, intermittent
 
-from fpa.accelerators import AndersonAcceleration, Correction, Intermittent
-from fpa.distributions import role_key
+from fpa.accelerators import AndersonAcceleration, Correction, Intermittent, Picard
+from fpa.canonicalize import Canonical, canonicalize
+from fpa.distributions import AbstractConeDistribution, role_key, sample_batch
+from fpa.maps import SCS
 from fpa.solver import Solver
 from fpa.training import LastAccess, Regression, advance, calibrate, calibrate_access, draw_pool, fit, member, stack
 
@@ -97,6 +102,46 @@ def test_a_model_without_accesses_is_its_initializer(pool):
     models = Solver(accelerator=stack([first(seed) for seed in (0, 1)]))
     trained, history = _fit(models, REGRESSION, pool)
     assert member(trained, 0).accelerator.access == () and np.shape(history.losses) == (3, 2)
+
+
+class SometimesInfeasible(AbstractConeDistribution):
+    """min x subject to p <= x <= 1, where p may be larger than 1."""
+
+    canonical: Canonical
+
+    def sample(self, key):
+        return {"p": jax.random.uniform(key, (), minval=-1.0, maxval=1.2)}
+
+
+def _sometimes_infeasible() -> SometimesInfeasible:
+    x, p = cp.Variable(name="x"), cp.Parameter(name="p")
+    return SometimesInfeasible(canonicalize(cp.Problem(cp.Minimize(x), [x >= p, x <= 1])))
+
+
+def test_calibration_leaves_out_what_has_no_solution():
+    family, key = _sometimes_infeasible(), role_key(0, "train")
+    parameters = sample_batch(family, jax.random.fold_in(key, 0), 40)["p"]
+    assert parameters.max() > 1
+    calibration = calibrate(SCS(), family, key, EXACT, num_instances=40)
+    assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(calibration))
+    assert calibration.solutions.scale[0] > 0
+
+
+@pytest.mark.parametrize(
+    ("option", "message"),
+    [
+        (dict(num_instances=0), "num_instances must be at least 1, got 0"),
+        (dict(history=5), "history must lie between 0 and 4, got 5"),
+    ],
+)
+def test_what_calibration_cannot_do_is_named(option, message):
+    with pytest.raises(ValueError, match=message):
+        calibrate(SCS(), LASSO, role_key(0, "train"), EXACT, **option)
+
+
+def test_iterates_that_a_pool_does_not_keep_cannot_be_advanced(pool):
+    with pytest.raises(ValueError, match="keeps no iterates after 3 iterations"):
+        advance(Solver(accelerator=stack([Picard()])), LASSO, dataclasses.replace(pool, starts=None), 3, 5)
 
 
 def test_calibration_measures_the_family():

@@ -89,6 +89,19 @@ def test_integers_become_floating_and_single_precision_stays():
     assert {single.A.dtype, single.b.dtype, single.c.dtype, single.context.dtype} == {jnp.dtype("float32")}
 
 
+def test_data_of_two_precisions_are_brought_to_the_higher():
+    program = ConeProgram(data()["A"], np.float32(data()["b"]), np.float32(data()["c"]), CONE)
+    assert {program.A.dtype, program.b.dtype, program.c.dtype} == {jnp.dtype("float64")}
+
+
+def test_a_point_outside_the_cone_proves_nothing():
+    """x = 1, s = -1 leaves Ax + s = 0 and lowers the objective, but s is not in the cone; y = -1 likewise."""
+    program = ConeProgram([[1.0]], [1.0], [-1.0], NonNegative(1))
+    raw = Point(jnp.ones(1), -jnp.ones(1), -jnp.ones(1))
+    proof = ConeProgram([[0.0]], [1.0], [-1.0], NonNegative(1)).certify(raw, 1e-7)
+    assert not program.certify(raw, 1e-7).unbounded and not proof.infeasible and not proof.unbounded
+
+
 def test_the_context_is_empty_or_what_is_given():
     assert ConeProgram(**data()).context.shape == (0,)
     np.testing.assert_array_equal(ConeProgram(**data(), context=[1.0, 2.0]).context, [1, 2])

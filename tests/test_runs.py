@@ -10,6 +10,8 @@ import pytest
 from helpers import LAYOUTS, instance, kkt_error, random_pairs
 
 from fpa.accelerators import Picard, Switch
+from fpa.distributions import SparseCoding
+from fpa.maps import ProximalGradient
 from fpa.programs import ConeProgram, Point
 from fpa.solver import Solution, Solver, Status, Trace
 
@@ -173,6 +175,25 @@ def test_single_precision_programs_are_solved_in_single_precision():
 def test_a_tolerance_that_cannot_be_resolved_is_an_error(tol, dtype):
     with pytest.raises(ValueError, match=f"tol={tol} is below what {dtype} resolves; use at least 2.2e-14"):
         Solver().solve(instance(PROGRAMS, 0), tol=tol)
+
+
+def test_settings_may_be_numbers_of_numpy_and_a_start_of_lower_precision():
+    program = instance(PROGRAMS, 0)
+    plain, numbers = Solver().solve(program, 1e-3, 40), Solver().solve(program, np.float64(1e-3), np.int64(40))
+    assert all(np.array_equal(a, b) for a, b in zip(*map(jax.tree.leaves, (plain, numbers)), strict=True))
+    assert Solver().trace(program, np.int64(3), start=_single(plain.point)).tau.dtype == np.dtype("float64")
+
+
+def test_by_default_the_tolerance_is_what_single_precision_resolves():
+    program = _single(instance(PROGRAMS, 0))
+    solution, expected = Solver().solve(program), Solver().solve(program, tol=100 * np.finfo(np.float32).eps)
+    assert solution.status == Status.SOLVED and solution.iterations == expected.iterations
+
+
+def test_where_the_cold_start_is_a_fixed_point_residuals_are_0_and_not_nan():
+    family = SparseCoding(4, 6, 2, weight=1e6)
+    trace = Solver(ProximalGradient()).trace(family.program(family.sample(jax.random.key(0))), 3)
+    assert np.array_equal(trace.fixed_point, np.zeros(3))
 
 
 def test_a_tolerance_for_double_precision_is_an_error_in_single():

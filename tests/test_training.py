@@ -13,6 +13,7 @@ from toy_maps import Bound, affine, random_toy
 
 from fpa.accelerators import AndersonAcceleration, Picard
 from fpa.distributions import AbstractConeDistribution, role_key
+from fpa.maps import SCS
 from fpa.solver import Solver
 from fpa.training import (
     Regression,
@@ -42,6 +43,7 @@ OBJECTIVES = {
     "regression": (Regression(reference=EXACT), "intermittent"),
     "regression-plain": (Regression(reference=EXACT, weights=0.5, log=False), "intermittent"),
 }
+KEY = jax.random.key(7)
 ADAM = optax.chain(optax.clip_by_global_norm(10.0), optax.adam(1e-2))
 
 
@@ -143,10 +145,10 @@ def test_windows_differ_from_full_unrolling_exactly_by_the_stopped_terms():
     assert _norm(gl.accelerator.correction.networks[0]) == 0 < _norm(gl.accelerator.correction.networks[1])
 
 
-def _train(models, objective, updates=6, **options):
+def _train(models, objective, updates=6, key=KEY, **options):
     ensemble = Solver(accelerator=stack([MODELS["intermittent"](seed).accelerator for seed in models]))
     options = {"num_updates": updates, "batch_size": 4, "optimizer": ADAM} | options
-    return fit(ensemble, LASSO, objective, jax.random.key(7), **options)
+    return fit(ensemble, LASSO, objective, key, **options)
 
 
 def _same(a, b) -> bool:
@@ -189,10 +191,46 @@ def test_a_killed_and_resumed_run_is_the_unbroken_one(killed, tmp_path, monkeypa
     assert np.array_equal(unbroken[1].losses, resumed[1].losses) and unbroken[1].scored == resumed[1].scored
 
 
-def test_a_checkpoint_of_another_call_is_refused(tmp_path):
-    _train([0, 1], WINDOWS, updates=2, checkpoint=tmp_path / "run")
+def test_a_run_that_is_killed_while_it_is_validated_is_validated_on_resuming(tmp_path, monkeypatch):
+    validation = Validation(role_key(0, "validation"), every=2, num_instances=3, num_steps=6)
+    unbroken = _train([0, 1], WINDOWS, validation=validation)
+    loop = sys.modules["fpa.training.loop"]
+    select = loop._select
+
+    def interrupted(*arguments):
+        raise Interrupt
+
+    monkeypatch.setattr(loop, "_select", interrupted)
+    with pytest.raises(Interrupt):
+        _train([0, 1], WINDOWS, validation=validation, checkpoint=tmp_path / "run")
+    monkeypatch.setattr(loop, "_select", select)
+    resumed = _train([0, 1], WINDOWS, validation=validation, checkpoint=tmp_path / "run")
+    assert _same(unbroken[0], resumed[0]) and unbroken[1].scored == resumed[1].scored
+    assert np.array_equal(unbroken[1].scores, resumed[1].scores)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        dict(updates=3),
+        dict(key=role_key(1, "train")),
+        dict(dtype=jnp.float64),
+        dict(validation=Validation(role_key(0, "validation"), every=1, num_instances=2, num_steps=2)),
+    ],
+)
+def test_a_checkpoint_of_another_call_is_refused(change, tmp_path):
+    options = dict(updates=2, checkpoint=tmp_path / "run")
+    _train([0, 1], WINDOWS, **options)
     with pytest.raises(ValueError, match="belongs to another training run"):
-        _train([0, 1], WINDOWS, updates=3, checkpoint=tmp_path / "run")
+        _train([0, 1], WINDOWS, **options | change)
+
+
+def test_an_ensemble_holds_what_differs_and_has_no_more_models():
+    solvers = [Solver(SCS(scale=scale), MODELS["intermittent"]().accelerator) for scale in (1.0, 1.0, 50.0)]
+    with pytest.raises(ValueError, match="stack: model 2 differs from model 0"):
+        stack(solvers)
+    with pytest.raises(IndexError, match="there is no model 2 in an ensemble of 2"):
+        member(stack(solvers[:2]), 2)
 
 
 def test_models_of_an_ensemble_learn_apart_but_in_step():
