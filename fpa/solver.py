@@ -3,7 +3,7 @@
 import enum
 import operator
 from collections.abc import Callable
-from typing import Any, SupportsIndex
+from typing import Any, SupportsFloat, SupportsIndex
 
 import equinox as eqx
 import jax
@@ -158,7 +158,7 @@ class Solver(eqx.Module):
     def solve(
         self,
         program: AbstractProgram,
-        tol: float | None = None,
+        tol: SupportsFloat | None = None,
         max_steps: SupportsIndex = 10_000,
         start: Point | None = None,
         certificate_tol: float = 1e-7,
@@ -245,13 +245,14 @@ def _segments(accelerator: AbstractAccelerator, start: int, stop: int) -> list[i
     return sorted({b for b in accelerator.boundaries if start < b < stop} | {stop})
 
 
-def _tolerance(tol: float | None, dtype) -> float:
+def _tolerance(tol: SupportsFloat | None, dtype) -> float:
     smallest = 100 * float(jnp.finfo(dtype).eps)
     if tol is None:
         return max(1e-6, smallest)
+    tol = float(tol)
     if not tol >= smallest:
         raise ValueError(f"Solver.solve: tol={tol} is below what {dtype} resolves; use at least {smallest:.1e}.")
-    return float(tol)
+    return tol
 
 
 def _like(program: AbstractProgram, start: Point | None) -> Point | None:

@@ -186,7 +186,7 @@ def test_settings_may_be_numbers_of_numpy_and_a_start_of_lower_precision():
 
 def test_by_default_the_tolerance_is_what_single_precision_resolves():
     program = _single(instance(PROGRAMS, 0))
-    solution, expected = Solver().solve(program), Solver().solve(program, tol=100 * np.finfo(np.float32).eps)
+    solution, expected = Solver().solve(program), Solver().solve(program, tol=100 * float(np.finfo(np.float32).eps))
     assert solution.status == Status.SOLVED and solution.iterations == expected.iterations
 
 

@@ -29,8 +29,10 @@ class Instances:
         batches = fpa.stream(distribution, fpa.role_key(seed, "test"), num_instances, min(num_instances, _CHUNK))
         self.batches = [jax.tree.map(lambda leaf: factor * leaf, batch) for batch in batches]
         self.solutions = [metrics.solutions_of(distribution, batch) for batch in self.batches]
-        if any(np.isnan(solution.x).any() for solution in self.solutions):
-            raise ValueError("The reference did not solve all test instances.")
+        unsolved = int(sum(np.isnan(solution.x).any(axis=1).sum() for solution in self.solutions))
+        if unsolved:
+            family = f"{type(distribution).__name__}, parameters times {factor:g}"
+            raise ValueError(f"The reference did not solve {unsolved} of {num_instances} test instances of {family}.")
 
     def curves(self, solvers: Sequence[fpa.Solver], num_steps: int) -> fpa.Curves:
         """Squared error and KKT residuals of solvers of one make, the first axis of the curves."""
@@ -39,7 +41,7 @@ class Instances:
         return fpa.Curves(stacked, np.ones(stacked["error"].shape, bool))
 
     def compare(self, methods: Mapping[str, Sequence[fpa.Solver]], num_steps: int) -> dict[str, fpa.Curves]:
-        """`curves` of several methods, by name."""
+        """`curves` of several methods, by their names."""
         return together(lambda name: self.curves(methods[name], num_steps), methods)
 
     def _values(self, solver: fpa.Solver, num_steps: int) -> dict[str, np.ndarray]:
