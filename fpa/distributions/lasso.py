@@ -52,6 +52,6 @@ class Lasso(AbstractConeDistribution):
 def parts_of_lasso(key: PRNGKeyArray, p: int, q: int, density: float) -> Parts:
     """The source F, the truth z and the noise w (standard normal) of an instance."""
     key_F, key_z, key_zeros, key_w = jax.random.split(key, 4)
-    zeros = jax.random.permutation(key_zeros, p) < round((1 - density) * p)
+    zeros = jax.random.permutation(key_zeros, p) < int((1 - density) * p + 1e-9)  # 0.2 * 10 is a little less than 2
     z = jnp.where(zeros, 0, jax.random.normal(key_z, (p,)))
     return jax.random.normal(key_F, (q, p)), z, jax.random.normal(key_w, (q,))
