@@ -1,6 +1,5 @@
 """What is claimed of learned metrics, decided from made-up data."""
 
-import numpy as np
 import pandas as pd
 import pytest
 
@@ -80,7 +79,5 @@ def test_each_can_fail(write, changes, failing):
 
 @pytest.mark.parametrize(("factor", "holds"), [(1.0, "yes"), (50.0, "no")])
 def test_the_identity_is_compared_at_three_iterations(write, factor, holds):
-    published = np.array([1.2e-3, 1.8e-4, 4.1e-6])
-    assert np.all(np.diff(published) < 0)
     card = write(levels=LEVELS | {"DR": 1.0e-4 * factor})
     assert card.loc["M5", "holds"] == holds

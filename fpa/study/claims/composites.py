@@ -120,35 +120,49 @@ _RIVALS = ("ISTA", "FISTA", "Adam", "AdamHD", "L2O-DM", "L2O-RNNprop")
 _ABLATION, _PATCHES, _DATA = f"{LASSO}_ablation", f"{LASSO}_patches", f"{LOGISTIC}_data"
 
 CLAIMS = (
-    Claim("L1", f"{_SOURCE}, Fig. 1", "Every variant reaches machine precision", "yes", _all_precise),
+    Claim(
+        "L1",
+        f"{_SOURCE}, Fig. 1",
+        "Every variant reaches machine precision (mean gap at most 1e-7)",
+        "yes",
+        _all_precise,
+    ),
     Claim(
         "L2",
         f"{_SOURCE}, Fig. 1",
-        "No biases are better than learned ones (free biases)",
+        "Without biases is better than with learned ones (free biases)",
         "yes",
         _first(_ABLATION, "L2O-PBA1", "L2O-PBA2", "L2O-PBA12", model="L2O-PBA"),
     ),
     Claim(
         "L3",
         f"{_SOURCE}, Fig. 1",
-        "The same, as released (positive biases)",
+        "Without biases is better than with learned ones, as released (positive biases)",
         "yes",
         _first(_ABLATION, "L2O-PBA12 released", model="L2O-PBA"),
     ),
     Claim("L4", f"{_SOURCE}, Fig. 2", "Biases become small after ten iterations", "yes", _small_biases("PBA12")),
     Claim("L5", f"{_SOURCE}, Fig. 3", "Lasso: L2O-PA first", "yes", _first(LASSO, *_RIVALS, "Ada-LISTA")),
-    Claim("L6", "ours", "The same with restarts and AA", "not shown", _first(LASSO, "FISTA+restart", "PG+AA")),
-    Claim("L7", f"{_SOURCE}, Fig. 4", "Patches: machine precision, L2O-DM and RNNprop stall", "yes", _away),
+    Claim("L6", "ours", "Lasso: L2O-PA ahead of restarts and AA", "not shown", _first(LASSO, "FISTA+restart", "PG+AA")),
+    Claim(
+        "L7", f"{_SOURCE}, Fig. 4", "Patches: machine precision (at most 1e-7), L2O-DM and RNNprop stall", "yes", _away
+    ),
     Claim("L8", "ours", "Patches: ahead of restarts and AA", "not shown", _first(_PATCHES, "FISTA+restart", "PG+AA")),
     Claim("L9", f"{_SOURCE}, Fig. 5", "Logistic: solved in 10 iterations", "at most 10", _within(PA, 10)),
     Claim(
         "L10",
         f"{_SOURCE}, Fig. 5",
-        "Almost 100 times faster than FISTA (both as released)",
+        "Logistic: almost 100 times faster than FISTA (both as released)",
         "almost 100",
         _ratio(LOGISTIC, "L2O-PA released", "FISTA released", 80),
     ),
-    Claim("L11", "ours", "The same with the right step", "not shown", _ratio(LOGISTIC, PA, "FISTA", 80)),
+    Claim(
+        "L11",
+        "ours",
+        "Logistic: almost 100 times faster than FISTA, with the right step",
+        "not shown",
+        _ratio(LOGISTIC, PA, "FISTA", 80),
+    ),
     Claim(
         "L12",
         f"{_SOURCE}, Fig. 6, 7",
@@ -156,7 +170,13 @@ CLAIMS = (
         "over 10, almost 20",
         _ratio(_DATA, "L2O-PA released", "FISTA released", 10),
     ),
-    Claim("L13", "ours", "The same with the right step", "not shown", _ratio(_DATA, PA, "FISTA", 10)),
+    Claim(
+        "L13",
+        "ours",
+        "Data: over 10 times faster than FISTA, with the right step",
+        "not shown",
+        _ratio(_DATA, PA, "FISTA", 10),
+    ),
     Claim(
         "L14",
         f"{_SOURCE}, Fig. 8",

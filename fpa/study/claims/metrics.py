@@ -39,7 +39,7 @@ def _limits(evidence: Evidence) -> Verdict:
 def _active_set(evidence: Evidence) -> Verdict:
     found = {name: float(evidence.table(f"20_metric_{name}_activity")["AUC"].iloc[0]) for name in FAMILIES}
     told = ", ".join(f"{name.replace('_', ' ')} {value:.3f}" for name, value in found.items())
-    return verdict(f"AUC {told}", min(found[name] for name in FAMILIES[:3]) > 0.9)
+    return verdict(f"AUC {told}", min(found.values()) > 0.9)
 
 
 def _many(evidence: Evidence) -> Verdict:
@@ -61,18 +61,22 @@ def _shifted(evidence: Evidence) -> Verdict:
 
 def _overhead(evidence: Evidence) -> Verdict:
     """Time to the accuracy that the learned metric has at ten: with the best scalars over with the learned metric."""
-    faster = {}
+    faster, told = [], []
     for name in FAMILIES:
-        costs = evidence.table(f"20_metric_{name}_cost").set_index("method")
-        part = costs[costs["batch"].astype(int) == costs["batch"].astype(int).max()].drop(columns="batch").astype(float)
+        costs = evidence.table(f"20_metric_{name}_cost").set_index("method").astype(float)
+        batch = costs["batch"].max()
+        part = costs[costs["batch"] == batch]
         level = _error(evidence, name, LEARNED)
         curve = evidence.curves(f"20_metric_{name}", name.replace("_", " ")).column("DR tuned", "error")
         below = curve <= level
         steps = int(below.idxmax()) if below.any() else int(curve.index.max())
         spent = [part.loc[m, "setup"] + k * part.loc[m, "iteration"] for m, k in ((LEARNED, 10), ("DR tuned", steps))]
-        faster[name] = spent[1] / spent[0]
-    told = ", ".join(f"{name.replace('_', ' ')} {factor:.2g}" for name, factor in faster.items())
-    return verdict(f"times faster than the best scalars, batch of 500: {told}", bool(min(faster.values()) > 1))
+        faster.append(spent[1] / spent[0])
+        least = "" if below.any() else "at least "
+        told.append(f"{name.replace('_', ' ')} {least}{faster[-1]:.2g}")
+    return verdict(
+        f"times faster than the best scalars, batch of {batch:.0f}: {', '.join(told)}", bool(min(faster) > 1)
+    )
 
 
 def _scs(evidence: Evidence) -> Verdict:
@@ -97,12 +101,36 @@ CLAIMS = (
         "2.4e-8",
         _better("toy", "2.4e-8"),
     ),
-    Claim("M2", _SOURCE, "Portfolio 20: the same", "8.7e-9", _better("portfolio_20", "8.7e-9")),
-    Claim("M3", _SOURCE, "Portfolio 100: the same", "1.3e-7", _better("portfolio_100", "1.3e-7")),
-    Claim("M4", _SOURCE, "Quadcopter: the same", "not given", _better("quadcopter", "not given")),
-    Claim("M5", _SOURCE, "Identity metric on portfolio 20 at 5 / 10 / 20", "1.2e-3 / 1.8e-4 / 4.1e-6", _identity),
+    Claim(
+        "M2",
+        _SOURCE,
+        "Portfolio 20: error at 10 at least 100 times below identity, below the best scalars",
+        "8.7e-9",
+        _better("portfolio_20", "8.7e-9"),
+    ),
+    Claim(
+        "M3",
+        _SOURCE,
+        "Portfolio 100: error at 10 at least 100 times below identity, below the best scalars",
+        "1.3e-7",
+        _better("portfolio_100", "1.3e-7"),
+    ),
+    Claim(
+        "M4",
+        _SOURCE,
+        "Quadcopter: error at 10 at least 100 times below identity, below the best scalars",
+        "not given",
+        _better("quadcopter", "not given"),
+    ),
+    Claim(
+        "M5",
+        _SOURCE,
+        "Identity metric on portfolio 20 at 5 / 10 / 20, within a factor of 10",
+        "1.2e-3 / 1.8e-4 / 4.1e-6",
+        _identity,
+    ),
     Claim("M6", _SOURCE, "Faster than the theoretically best constant metric", "yes", _limits),
-    Claim("M7", _SOURCE, "The learned metric knows the active set", "strong connection", _active_set),
+    Claim("M7", _SOURCE, "The learned metric knows the active set (AUC over 0.9)", "strong connection", _active_set),
     Claim("M8", _SOURCE, "Particularly effective with many inequalities per variable", "yes", _many),
     Claim("M9", _SOURCE, "To check: it converges outside the training distribution", "not shown", _shifted),
     Claim("M10", _SOURCE, "To check: the metric pays in time, too", "not shown", _overhead),
