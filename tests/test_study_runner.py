@@ -207,7 +207,7 @@ def test_the_key_of_a_run_covers_what_its_products_follow_from(clone):
     keys = [key()]
     change(clone / "requirements.lock", "jax==1")
     change(clone / "figures" / "laptop" / "tables" / "first.csv", "seed")
-    change(clone / "figures" / "laptop" / "models" / "zero.npz", "weights")
+    change(clone / "figures" / "laptop" / "tables" / "zero.csv", "numbers")
     book, listed = clone / "notebooks" / "second.ipynb", clone / "notebooks" / "runs.yaml"
     change(book, book.read_text().replace("# Title", "# Another title"))
     change(book, book.read_text().replace("import study", "import cones"))

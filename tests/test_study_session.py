@@ -19,8 +19,9 @@ def test_a_run_needs_what_it_reads(clone, monkeypatch):
 
 
 def test_a_run_uses_the_models_of_its_profile_or_the_committed_ones(clone):
-    add(clone, "first", WRITE)
-    add(clone, "second", WRITE, loads=["first"])
+    add(clone, "first", WRITE, makes=["data/first.csv", "models/first.npz"])
+    add(clone, "zero", WRITE)
+    add(clone, "second", WRITE, loads=["first", "zero"])
     assert [spec.name for spec in runs.select(runs.load(clone), ["second"])] == ["second"]
     run = session.begin("second", "smoke")
     with pytest.raises(StudyError, match="which the run first has not made yet"):

@@ -29,8 +29,9 @@ METHODS = {
     for method in (
         Method("SCS", "#555555"),
         Method("SCS+AA", "#E69F00", (0, (4, 1.5))),
-        Method("SCS+AA-II", "#B8860B", (0, (1.5, 1))),
+        Method("SCS+AA-II", "#8C510A", (0, (1.5, 1))),
         Method("SCS tuned", "#009E73", (0, (1, 1)), map="tuned"),
+        Method("SCS tuned+AA", "#117733", (0, (4, 1.5)), map="tuned"),
         Method("SCS+Neural", "#0072B2"),
         Method("SCS+Neural-MLP", "#D55E00"),
         Method("SCS+Neural-MLP safe", "#CC79A7", (0, (6, 1.5, 1, 1.5))),

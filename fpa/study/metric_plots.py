@@ -32,7 +32,8 @@ def scatter(found: Mapping[str, np.ndarray], title: str) -> Figure:
     axes.set_xlabel("minus slack (left), multiplier (right)")
     axes.set_ylabel("learned weight of the slack")
     axes.legend(frameon=False, markerscale=2)
-    figure.suptitle(f"{title} – inequalities of {len(found['weight'])} instances", fontsize=10)
+    counts = f"{len(shown):,} of {weight.size:,} inequalities of {len(found['weight'])} instances"
+    figure.suptitle(f"{title} – {counts}", fontsize=10)
     return figure
 
 

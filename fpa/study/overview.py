@@ -23,9 +23,9 @@ COMPARISONS = (
 )
 _LARGE = {
     "02_recurrent_lasso": "Lasso, recurrent (Figure 1)",
-    "03_intermittent_lasso": "Lasso (Figure 2)",
+    "03_intermittent_lasso": "Lasso, intermittent (Figure 2)",
     "02_recurrent_kalman": "Kalman filtering, recurrent (Figure 1)",
-    "03_intermittent_kalman": "Kalman filtering (Figure 2)",
+    "03_intermittent_kalman": "Kalman filtering, intermittent (Figure 2)",
 }
 _WORDS = {"fixed_point": "fixed-point residual", "primal": "primal residual", "dual": "dual residual"}
 _FAR = 1000.0
@@ -35,13 +35,15 @@ def overview(frames: Mapping[str, pd.DataFrame], iterations: Sequence[int] = ITE
     """Gains by family (rows: title, panel) from the data of each run; columns: comparison, metric, iteration.
 
     A gain is how many times smaller the geometric mean is over instances and models than that of the other method.
+    Figures of other things are left out.
     """
     rows = {}
-    for run, frame in frames.items():
+    shown = [run for run in frames if run in _LARGE or run.partition("_")[2] in VARIANTS]
+    for run, frame in ((run, frames[run]) for run in shown):
         large = run in _LARGE
-        shown = frame[frame["panel"] == "50 iterations"] if large else frame
+        panels = frame[frame["panel"] == "50 iterations"] if large else frame
         title = _LARGE[run] if large else VARIANTS[run.split("_", 1)[1]].title
-        for panel, part in gains(shown, iterations).groupby("panel", sort=False):
+        for panel, part in gains(panels, iterations).groupby("panel", sort=False):
             at = part.set_index(["metric", "iteration"])
             rows[title, "" if large else str(panel)] = {
                 (over, metric, k): at.loc[(metric, k), over] for over, metric in COMPARISONS for k in iterations
@@ -75,7 +77,10 @@ def draw(table: pd.DataFrame) -> Figure:
         axes.set_xlabel("iteration")
         axes.set_ylabel("")
         axes.tick_params(length=0)
-    figure.suptitle("How many times smaller the residual is with learning (geometric means)", fontsize=10)
+    figure.suptitle(
+        "Residual without learning over residual with it (geometric means); red: learning loses",
+        fontsize=10,
+    )
     return figure
 
 

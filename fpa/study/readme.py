@@ -45,7 +45,8 @@ def _replace(text: str, name: str, block: str) -> str:
 
 
 def _scorecard(claims: pd.DataFrame) -> str:
-    return _markdown(claims.drop(columns="source"))
+    counts = ", ".join(f"{count} {holds}" for holds, count in claims["holds"].value_counts().items())
+    return f"{len(claims)} claims: {counts}.\n\n{_markdown(claims.drop(columns='source'))}"
 
 
 def _bench(table: pd.DataFrame) -> str:

@@ -47,7 +47,7 @@ _PDF = {"format": "pdf", "metadata": {"Creator": None, "Producer": None, "Creati
 
 @dataclass(frozen=True)
 class Run:
-    """A run under way: its parameters, and where its products go."""
+    """A run under way: its parameters, and where its products go; `figures` are the `loads` that have data."""
 
     name: str
     profile: str
@@ -56,6 +56,7 @@ class Run:
     loads: tuple[str, ...]
     published: Path
     output: Path
+    figures: tuple[str, ...] = ()
 
     def save(self, figure: Figure, *frames: pd.DataFrame, suffix: str = "") -> None:
         """Write and show the picture, `<run><suffix>.png` and `.pdf`, and write its data, `data/<run><suffix>.csv`."""
@@ -90,8 +91,8 @@ class Run:
         return pd.read_csv(path)
 
     def found(self) -> dict[str, pd.DataFrame]:
-        """The data of all runs among this run's `loads`: those of this profile, or else the committed ones (laptop)."""
-        return {run: pd.read_csv(self._loaded(run, data_of(run), "data")) for run in self.loads}
+        """The data of the figures among `loads`: those of this profile, or else the committed ones (laptop)."""
+        return {run: pd.read_csv(self._loaded(run, data_of(run), "data")) for run in self.figures}
 
     def model(self, run: str, part: str = "") -> Path:
         """The trained models of an earlier run: those of this profile, or else the committed ones (laptop)."""
@@ -123,7 +124,8 @@ def begin(run: str, profile: str = "smoke", namespace: MutableMapping[str, Any] 
     device = jax.devices()[0].device_kind
     record({"device": device, "threads": profiles.num_threads()}, f"on {device}")
     output = Path(os.environ.get("FPA_OUTPUT", published))
-    return Run(run, profile, parameters, spec.needs, spec.loads, published, output)
+    figures = tuple(name for name in spec.loads if data_of(name) in specs[name].makes)
+    return Run(run, profile, parameters, spec.needs, spec.loads, published, output, figures)
 
 
 def _in_effect(

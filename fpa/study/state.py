@@ -13,7 +13,7 @@ from threading import Lock
 from typing import Any
 
 from fpa.study import fingerprint, manifest, notebooks, profiles, runs
-from fpa.study.files import data_of, find_product, model_of, sha256
+from fpa.study.files import find_product, sha256
 
 _PARSING = Lock()
 
@@ -61,7 +61,12 @@ def make_key(study: Study, spec: runs.Spec) -> str:
     """
     notebook = study.notebook(spec)
     read = [product for name in spec.needs for product in study.specs[name].makes if product.endswith(".csv")]
-    loaded = [find_product(study.folder, name) for run in spec.loads for name in (model_of(run), data_of(run))]
+    loaded = [
+        find_product(study.folder, name)
+        for run in spec.loads
+        for name in study.specs[run].makes
+        if name.startswith(("data/", "models/", "tables/"))
+    ]
     with _PARSING:
         code = fingerprint.digest(notebooks.imported(notebook))
     identity = {

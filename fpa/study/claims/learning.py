@@ -29,7 +29,7 @@ CLAIMS = (
     Claim(
         "C20",
         "Fig. 9",
-        "After 5,000 updates 3-step dynamic is within 1.5 of its best, fixed source is not (narrow networks, to 10,000)",
+        "After 5,000 updates 3-step dynamic is within 1.5 of its best, fixed source not (narrow networks, to 10,000)",
         "near its best; to 50,000",
         _learned,
     ),

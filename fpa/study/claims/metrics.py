@@ -61,7 +61,7 @@ def _shifted(evidence: Evidence) -> Verdict:
 
 def _overhead(evidence: Evidence) -> Verdict:
     """Time to the accuracy that the learned metric has at ten: with the best scalars over with the learned metric."""
-    faster, told = [], []
+    faster, told, batch = [], [], 0.0
     for name in FAMILIES:
         costs = evidence.table(f"20_metric_{name}_cost").set_index("method").astype(float)
         batch = costs["batch"].max()
