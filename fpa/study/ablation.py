@@ -12,7 +12,6 @@ import pandas as pd
 import fpa
 from fpa.study import baselines, gains, models, plotting, staged, variants
 from fpa.study.session import Run
-from fpa.study.together import together
 
 Families = Mapping[str, Sequence[fpa.AbstractConeDistribution]]
 Models = Mapping[str, Sequence[Sequence[fpa.Solver]]]
@@ -67,12 +66,11 @@ def curves(
             "SCS tuned": [[fpa.Solver(next(tuned))] for _ in distributions],
             "SCS+Neural-MLP": learned[name],
         }
-
-        def each(method, name=name, distributions=distributions, methods=methods):
-            described = f"{name}: {method}"
-            return gains.evaluate(distributions, methods[method], key, num_instances, num_steps, described)
-
-        frames.append(plotting.frames(here.name, name, together(each, methods)))
+        found = {
+            method: gains.evaluate(distributions, several, key, num_instances, num_steps, f"{name}: {method}")
+            for method, several in methods.items()
+        }
+        frames.append(plotting.frames(here.name, name, found))
     return pd.concat(frames, ignore_index=True)
 
 

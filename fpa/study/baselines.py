@@ -12,7 +12,6 @@ from fpa.study import models
 from fpa.study.plotting import comparable
 from fpa.study.session import Run
 from fpa.study.store import Format, cached, identify
-from fpa.study.together import together
 from fpa.tuning import CANDIDATES
 
 
@@ -72,7 +71,7 @@ def curves(
             format=_CURVES,
         )
 
-    return together(kept, solvers)
+    return {name: kept(name) for name in solvers}
 
 
 def _save(curves: fpa.Curves, path: Path) -> None:

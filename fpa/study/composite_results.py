@@ -18,7 +18,6 @@ from fpa._progress import progress
 from fpa.study import composites, models
 from fpa.study.cost import per_iteration
 from fpa.study.session import Run
-from fpa.study.together import together
 
 _CHUNK = 32
 _TOGETHER = 8  # few enough that their matrices stay in the cache over all iterations
@@ -92,14 +91,8 @@ def shown(methods: Mapping[str, list[fpa.Solver]], names: Sequence[str]) -> dict
 
 def curves(instances: Instances, methods: Mapping[str, Sequence[fpa.Solver]], num_steps: int) -> dict[str, fpa.Curves]:
     """Relative gaps of several methods on the same instances."""
-    with progress(total=len(methods), desc="evaluate") as bar:
-
-        def one(method: str) -> fpa.Curves:
-            found = instances.curves(methods[method], num_steps)
-            bar.update()
-            return found
-
-        return together(one, methods)
+    bar = progress(methods.items(), total=len(methods), desc="evaluate")
+    return {method: instances.curves(solvers, num_steps) for method, solvers in bar}
 
 
 def speed(

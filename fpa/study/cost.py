@@ -16,7 +16,6 @@ from matplotlib.figure import Figure
 
 import fpa
 from fpa.study.plotting import METHODS, METRICS, limit_height
-from fpa.study.together import together
 
 
 def cost(
@@ -35,7 +34,7 @@ def cost(
     batches = {size: fpa.sample_batch(distribution, key, size) for size in sizes}
     cases = [(name, size) for name in methods for size in sizes]
     whole = lambda case: _compiled(_end, methods[case[0]][0], distribution, batches[case[1]], num_steps)  # noqa: E731
-    seconds = _seconds(together(whole, cases), rounds, patience)
+    seconds = _seconds({case: whole(case) for case in cases}, rounds, patience)
     rows = [(name, size, 1e3 * float(np.median(taken)) / size) for (name, size), taken in seconds.items()]
     return pd.DataFrame(rows, columns=["method", "batch", "ms per instance"])
 
@@ -56,14 +55,14 @@ def per_iteration(
     rows = []
     for size in sizes:
         batch = fpa.sample_batch(distribution, key, size)
-        begun = lambda name, batch=batch: _compiled(_begun, methods[name][0], distribution, batch)  # noqa: E731
-        whole = lambda name, batch=batch: _compiled(_end, methods[name][0], distribution, batch, num_steps)  # noqa: E731
-        calls = {"setup": together(begun, methods), "all": together(whole, methods)}
-        seconds = _seconds({(part, name): calls[part][name] for name in methods for part in calls}, rounds, patience)
-        shortest = {case: 1e3 * min(taken) / size for case, taken in seconds.items()}
+        calls = {}
+        for name, solvers in methods.items():
+            calls[name, "setup"] = _compiled(_begun, solvers[0], distribution, batch)
+            calls[name, "all"] = _compiled(_end, solvers[0], distribution, batch, num_steps)
+        shortest = {case: 1e3 * min(taken) / size for case, taken in _seconds(calls, rounds, patience).items()}
         for name in methods:
-            setup = shortest["setup", name]
-            rows.append((name, size, setup, (shortest["all", name] - setup) / num_steps))
+            setup = shortest[name, "setup"]
+            rows.append((name, size, setup, (shortest[name, "all"] - setup) / num_steps))
     return pd.DataFrame(rows, columns=["method", "batch", "setup", "iteration"])
 
 

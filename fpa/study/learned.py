@@ -12,7 +12,6 @@ from matplotlib.figure import Figure
 
 import fpa
 from fpa.study.plotting import METHODS
-from fpa.study.together import together
 
 AFTER = 25
 _COORDINATES = 5
@@ -38,10 +37,10 @@ def paths(
     solution = np.asarray(fpa.Solver(accelerator=fpa.AndersonAcceleration(10, "II")).solve(program, tol=1e-8).point.x)
     order = np.argsort(-np.abs(solution))
     chosen = order[: 2 * _COORDINATES : 2]
-    iterates = together(lambda name: np.asarray(_points(methods[name][0], program, num_steps)), methods)
     rows = []
-    for name, x in iterates.items():
-        for k, values in enumerate(x[:, chosen]):
+    for name, solvers in methods.items():
+        x = np.asarray(_points(solvers[0], program, num_steps))[:, chosen]
+        for k, values in enumerate(x):
             rows += [
                 {"method": name, "iteration": k + 1, "coordinate": int(c), "value": v, "solution": solution[c]}
                 for c, v in zip(chosen, values, strict=True)

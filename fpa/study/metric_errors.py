@@ -12,7 +12,6 @@ from scipy.stats import mannwhitneyu
 
 import fpa
 from fpa.study import metrics
-from fpa.study.together import together
 
 MEASURES = ("error", "primal", "dual", "gap")
 _CHUNK = 100
@@ -42,7 +41,7 @@ class Instances:
 
     def compare(self, methods: Mapping[str, Sequence[fpa.Solver]], num_steps: int) -> dict[str, fpa.Curves]:
         """`curves` of several methods, by their names."""
-        return together(lambda name: self.curves(methods[name], num_steps), methods)
+        return {name: self.curves(several, num_steps) for name, several in methods.items()}
 
     def _values(self, solver: fpa.Solver, num_steps: int) -> dict[str, np.ndarray]:
         parts = [
