@@ -39,7 +39,8 @@ class Trace(eqx.Module):
     `fixed_point` is ||u+ - u||, from `Solver.trace` divided by R_0, the same quantity at the cold start;
     `fixed_point_normalized` is ||(x, y)+/tau+ - (x, y)/tau|| in equilibrated coordinates; `primal`, `dual` and `gap`
     are the relative residuals of the original program; `tau` is the homogeneous scale. Where `valid` is false the
-    iterate stands for no point (tau vanishes): the zero point takes its place, with the largest possible gap, 1.
+    iterate stands for no point (tau vanishes): the zero point takes its place, with the largest possible gap, 1, and
+    `fixed_point_normalized` is 1 there and one iteration later.
     Everything but `fixed_point` is None where only speed matters.
     """
 
@@ -66,7 +67,13 @@ def full_record(op: AbstractFixedPointMap, z: Array, fz: Array, point: Point) ->
     kkt = op.program.residuals(point)
     tau, valid = op.scale(fz)
     gap = jnp.where(valid, kkt.gap, 1)
-    return Trace(op.residual(z, fz), op.residual_normalized(z, fz), kkt.primal, kkt.dual, gap, tau, valid)
+    return Trace(op.residual(z, fz), point_residual(op, z, fz), kkt.primal, kkt.dual, gap, tau, valid)
+
+
+def point_residual(op: AbstractFixedPointMap, z: Array, fz: Array) -> Float[Array, ""]:
+    """The residual at tau = 1, and 1, the size of an equilibrated solution, where either iterate has no point."""
+    valid = op.scale(z)[1] & op.scale(fz)[1]
+    return jnp.where(valid, op.residual_normalized(z, fz), 1)
 
 
 def short_record(op: AbstractFixedPointMap, z: Array, fz: Array, point: Point) -> Trace:

@@ -65,10 +65,7 @@ class AbstractFixedPointMap(eqx.Module, Generic[Program]):
 
     @abstractmethod
     def residual_normalized(self, z: Float[Array, " z"], fz: Float[Array, " z"]) -> Float[Array, ""]:
-        """The fixed-point residual after division by tau: no number is bought with a small tau, or with none.
-
-        Where either iterate stands for no point it is 1, the size of an equilibrated solution.
-        """
+        """The fixed-point residual after division by tau: no number is bought with a small tau."""
 
     @abstractmethod
     def certificate(self, z: Float[Array, " z"]) -> Point:

@@ -150,8 +150,7 @@ class SCSMap(AbstractFixedPointMap[ConeProgram]):
 
     def residual_normalized(self, z, fz):
         n, m = self._shape
-        step = norm(self._inverse_tau(fz) * fz[: n + m] - self._inverse_tau(z) * z[: n + m])
-        return jnp.where(self.scale(z)[1] & self.scale(fz)[1], step, 1)
+        return norm(self._inverse_tau(fz) * fz[: n + m] - self._inverse_tau(z) * z[: n + m])
 
     def certificate(self, z):
         x, y, _, _, s, _ = self.split(z)

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from fpa.distributions import AbstractDistribution, sample_batch
-from fpa.solver import Solver
+from fpa.solver import Solver, point_residual
 from fpa.training.ensembles import axes
 from fpa.training.pools import cast
 
@@ -59,4 +59,4 @@ def _score(ensemble, distribution, parameters, num_steps):
 
 
 def _residual(op, z, fz, point):
-    return op.residual_normalized(z, fz)
+    return point_residual(op, z, fz)
