@@ -71,6 +71,9 @@ def test_where_no_point_is_read_the_zero_point_stands_and_later_there_always_is_
     np.testing.assert_allclose(trace.primal[none], b / (1 + b))
     np.testing.assert_allclose(trace.dual[none], c / (1 + c))
     assert np.all(np.asarray(trace.gap)[none] == 1)
+    before = np.pad(none, ((0, 0), (1, 0)))[:, :-1]
+    normalized = np.asarray(trace.fixed_point_normalized)
+    assert np.all(normalized[none | before] == 1) and np.all(normalized[~(none | before)] != 1)
 
 
 def test_the_fixed_point_residual_starts_at_1_and_never_grows_from_one_step_to_ten_later():
