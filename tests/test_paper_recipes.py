@@ -1,5 +1,6 @@
 """The paper's models can be had with every entry of its tables, train through the solver, and collapse."""
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -54,6 +55,6 @@ def test_a_search_has_a_row_per_draw_and_the_best_first():
         table = sweep.table(rows)
         assert len(table) == 2 and list(table["score"]) == sorted(table["score"])
         assert np.all(np.isfinite(table[["first loss", "last loss", "score"]]))
-    ensemble = fpa.Solver(fpa.SCS(scale=jnp.full((1,), fpa.SCS().scale)))
+    ensemble = eqx.tree_at(lambda s: s.splitting.scale, fpa.Solver(), jnp.full((1,), fpa.SCS().scale))
     expected = fpa.Validation(fpa.role_key(0, "validation"), num_steps=50).score(ensemble, LASSO, jnp.float64)
     np.testing.assert_allclose(sweep.plain_score(LASSO), expected[0], rtol=1e-6)
