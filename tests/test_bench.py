@@ -83,6 +83,6 @@ def test_the_readme_shows_the_committed_tables():
 def test_a_readme_without_a_place_for_a_table_is_named(tmp_path):
     (tmp_path / "README.md").write_text("# empty\n")
     (tmp_path / "figures" / "laptop").mkdir(parents=True)
-    (tmp_path / "figures" / "laptop" / "claims.csv").write_text("id,source\nT1,Table 1\n")
+    (tmp_path / "figures" / "laptop" / "claims.csv").write_text("id,source,holds\nT1,Table 1,yes\n")
     with pytest.raises(readme.StudyError, match="no place for the scorecard"):
         readme.update(tmp_path)

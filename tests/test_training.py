@@ -1,4 +1,4 @@
-"""Training: right gradients, windows that stop what they should, runs that can be killed, ensembles, bad instances."""
+"""Training: runs that can be killed, ensembles, validation, bad instances."""
 
 import sys
 
@@ -8,10 +8,9 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
-from models import LASSO, bound, intermittent, recurrent
-from toy_maps import Bound, affine, random_toy
+from models import LASSO, bound, intermittent
 
-from fpa.accelerators import AndersonAcceleration, Picard
+from fpa.accelerators import AndersonAcceleration
 from fpa.distributions import AbstractConeDistribution, role_key
 from fpa.maps import SCS
 from fpa.solver import Solver
@@ -27,126 +26,19 @@ from fpa.training import (
 )
 
 OP = bound(LASSO)
-PROGRAM = LASSO.program(LASSO.sample(jax.random.key(1)))
 EXACT = Solver(accelerator=AndersonAcceleration(memory=10))
-MODELS = {
-    "intermittent": lambda seed=0: Solver(accelerator=intermittent(OP, seed, access=(1, 3), tau=3.0)),
-    "recurrent": lambda seed=0: Solver(accelerator=recurrent(OP, seed=seed, tau=3.0)),
-}
-OBJECTIVES = {
-    "unrolled": (Unrolled(num_steps=4), "recurrent"),
-    "unrolled-relative": (Unrolled(num_steps=4, relative=True), "recurrent"),
-    "unrolled-log": (Unrolled(num_steps=4, log=True), "intermittent"),
-    "unrolled-raw": (Unrolled(num_steps=4, normalized=False, relative=True), "recurrent"),
-    "windows": (TruncatedWindows(((0, 3), (1, 2), (3, 2))), "intermittent"),
-    "unrolled-pooled": (Unrolled(num_steps=4, pooled=True), "recurrent"),
-    "regression": (Regression(reference=EXACT), "intermittent"),
-    "regression-plain": (Regression(reference=EXACT, weights=0.5, log=False), "intermittent"),
-}
+
+
+def _model(seed=0):
+    return Solver(accelerator=intermittent(OP, seed, access=(1, 3), tau=3.0))
+
+
 KEY = jax.random.key(7)
 ADAM = optax.chain(optax.clip_by_global_norm(10.0), optax.adam(1e-2))
 
 
-def double(tree):
-    """In double precision, for finite differences."""
-    return jax.tree.map(lambda leaf: leaf.astype(jnp.float64) if eqx.is_inexact_array(leaf) else leaf, tree)
-
-
-def _norm(tree) -> float:
-    return float(jnp.sqrt(sum(jnp.sum(leaf**2) for leaf in jax.tree.leaves(tree))))
-
-
-def _perturb(tree, seed: int):
-    leaves, structure = jax.tree.flatten(tree)
-    keys = jax.random.split(jax.random.key(seed), len(leaves))
-    return jax.tree.unflatten(structure, [jax.random.normal(k, x.shape) for k, x in zip(keys, leaves, strict=True)])
-
-
-@pytest.mark.parametrize("name", OBJECTIVES)
-def test_gradients_agree_with_finite_differences(name, monkeypatch):
-    """Of what is differentiated: stopped parts are kept at their value by freezing a copy of the solver."""
-    objective, kind = OBJECTIVES[name]
-    monkeypatch.setattr("fpa.accelerators.features._single", lambda tree: tree)
-    solver = double(MODELS[kind]())
-    target = objective.target(PROGRAM)
-    arrays, static = eqx.partition(solver.accelerator, eqx.is_inexact_array)
-    direction = _perturb(arrays, 3)
-    direction = _without_fixed(direction)
-
-    @jax.jit
-    def loss(arrays):
-        accelerator = eqx.combine(arrays, static)
-        return objective.loss(Solver(accelerator=accelerator), PROGRAM, target)
-
-    slope = sum(jnp.vdot(g, d) for g, d in zip(*map(jax.tree.leaves, (jax.grad(loss)(arrays), direction)), strict=True))
-    if name.startswith(("windows", "regression")):
-        loss = _frozen_loss(objective, static, arrays, target)
-    h = 1e-6
-    ends = [loss(jax.tree.map(lambda a, d, s=s: a + s * h * d, arrays, direction)) for s in (1, -1)]
-    assert abs(slope) > 1e-3
-    np.testing.assert_allclose(slope, (ends[0] - ends[1]) / (2 * h), rtol=1e-5)
-
-
-def _without_fixed(direction):
-    """Normalisers, units and scales are not trained."""
-
-    def fixed(path, leaf):
-        names = {getattr(part, "name", "") for part in path}
-        held = names & {"normalizer", "solutions", "unit", "units", "tau", "scalars"}
-        return jnp.zeros_like(leaf) if held else leaf
-
-    return jax.tree_util.tree_map_with_path(fixed, direction)
-
-
-def _frozen_loss(objective, static, arrays, target):
-    """The loss whose stopped iterates come from the unperturbed model: its plain derivative is the stopped one."""
-    frozen = Solver(accelerator=eqx.combine(arrays, static))
-    op = frozen.splitting.bind(PROGRAM)
-    starts, (z, state) = {}, frozen.accelerator.init(op)
-    done = 0
-    for access in (1, 3):
-        z, state, _ = frozen.run(op, z, state, done, access)
-        starts[access] = z, state
-        done = access
-
-    @jax.jit
-    def windows(arrays):
-        solver = Solver(accelerator=eqx.combine(arrays, static))
-        total = 0.0
-        for start, length in objective.intervals:
-            z, state = starts[start] if start else solver.accelerator.init(op)
-            trace = solver.run(op, z, state, start, start + length)[2]
-            total += jnp.sum(jnp.log(trace.fixed_point_normalized + 1e-12))
-        return total
-
-    @jax.jit
-    def regression(arrays):
-        accelerator = eqx.combine(arrays, static)
-        solution = op.coordinates(op.lift(target, 1.0))
-        ends = [accelerator.init(op)[0]] + [accelerator.cross(op, *starts[access], access)[0] for access in (1, 3)]
-        distances = [objective.weights * jnp.linalg.norm(op.coordinates(z) - solution) for z in ends]
-        return sum(map(jnp.log, distances)) if objective.log else sum(distances)
-
-    return windows if hasattr(objective, "intervals") else regression
-
-
-def test_windows_differ_from_full_unrolling_exactly_by_the_stopped_terms():
-    """The first window alone, as long as the run, is the unrolled loss; adding windows adds stopped ones."""
-    solver = MODELS["intermittent"]()
-    full, one = Unrolled(num_steps=5, log=True), TruncatedWindows(((0, 5),))
-    gradient = eqx.filter_jit(lambda o: eqx.filter_value_and_grad(lambda s: o.loss(s, PROGRAM, None))(solver))
-    (a, ga), (b, gb) = gradient(full), gradient(one)
-    np.testing.assert_allclose(a, b, rtol=1e-6)
-    for x, y in zip(jax.tree.leaves(ga), jax.tree.leaves(gb), strict=True):
-        np.testing.assert_allclose(x, y, rtol=1e-5, atol=1e-7)
-    late = TruncatedWindows(((3, 2),))
-    (_, gl) = gradient(late)
-    assert _norm(gl.accelerator.initializer) == 0
-    assert _norm(gl.accelerator.correction.networks[0]) == 0 < _norm(gl.accelerator.correction.networks[1])
-
-
 def _train(models, objective, updates=6, key=KEY, **options):
-    ensemble = Solver(accelerator=stack([MODELS["intermittent"](seed).accelerator for seed in models]))
+    ensemble = Solver(accelerator=stack([_model(seed).accelerator for seed in models]))
     options = {"num_updates": updates, "batch_size": 4, "optimizer": ADAM} | options
     return fit(ensemble, LASSO, objective, key, **options)
 
@@ -226,7 +118,7 @@ def test_a_checkpoint_of_another_call_is_refused(change, tmp_path):
 
 
 def test_an_ensemble_holds_what_differs_and_has_no_more_models():
-    solvers = [Solver(SCS(scale=scale), MODELS["intermittent"]().accelerator) for scale in (1.0, 1.0, 50.0)]
+    solvers = [Solver(SCS(scale=scale), _model().accelerator) for scale in (1.0, 1.0, 50.0)]
     with pytest.raises(ValueError, match="stack: model 2 differs from model 0"):
         stack(solvers)
     with pytest.raises(IndexError, match="there is no model 2 in an ensemble of 2"):
@@ -245,7 +137,7 @@ def test_models_of_an_ensemble_learn_apart_but_in_step():
 
 
 def test_training_lowers_the_loss_and_leaves_normalisers_alone():
-    start = MODELS["intermittent"]()
+    start = _model()
     ensemble, history = _train([0], Regression(reference=EXACT), updates=60)
     losses = np.asarray(history.losses)[:, 0]
     assert losses[-10:].mean() < losses[:10].mean() - 0.5
@@ -258,7 +150,7 @@ def test_only_what_is_trainable_changes():
     frozen = lambda solver: jax.tree.map(lambda _: False, solver)  # noqa: E731
     only = lambda s: eqx.tree_at(lambda t: t.accelerator.initializer.network, frozen(s), _arrays(s))  # noqa: E731
     ensemble, _ = _train([0], WINDOWS, trainable=only)
-    start, end = MODELS["intermittent"]().accelerator, member(ensemble.accelerator, 0)
+    start, end = _model().accelerator, member(ensemble.accelerator, 0)
     assert _same(start.correction, end.correction) and not _same(start.initializer, end.initializer)
 
 
@@ -290,7 +182,7 @@ class Spoilt(AbstractConeDistribution):
 
 @pytest.mark.parametrize(("share", "dropped", "skipped"), [(0.3, True, False), (1.0, True, True)])
 def test_a_bad_instance_is_left_out_and_a_batch_of_them_changes_nothing(share, dropped, skipped):
-    start = Solver(accelerator=stack([MODELS["intermittent"]().accelerator]))
+    start = Solver(accelerator=stack([_model().accelerator]))
     options = dict(num_updates=5, batch_size=4, optimizer=ADAM)
     ensemble, history = fit(start, Spoilt(share=share), WINDOWS, jax.random.key(0), **options)
     assert all(
@@ -317,19 +209,3 @@ def test_a_bad_argument_is_named(make, message):
     with pytest.raises(ValueError) as error:
         make()
     assert message in str(error.value)
-
-
-def test_pooled_losses_are_logarithms_of_the_batch_mean():
-    objective = Unrolled(num_steps=3, pooled=True)
-    terms, weights = jnp.array([[1.0, 2.0], [3.0, 5.0], [9.0, 9.0]]), jnp.array([1.0, 1.0, 0.0])
-    np.testing.assert_allclose(objective.total(terms, weights), np.log(2.0) + np.log(3.5), rtol=1e-6)
-    np.testing.assert_allclose(Unrolled(num_steps=3).total(terms, weights), 5.5, rtol=1e-6)
-
-
-def test_objectives_work_on_any_map():
-    """On an affine map with plain iteration the unrolled loss is a geometric sum."""
-    op = random_toy(0, 2, affine, rate=0.5)
-    op = eqx.tree_at(lambda op: op.M, op, 0.5 * jnp.eye(2))
-    loss = Unrolled(num_steps=6).loss(Solver(Bound(op), Picard()), op.program, None)
-    first = np.linalg.norm(op.start - op(op.start)[0])
-    np.testing.assert_allclose(loss, first * (2 - 2 * 0.5**6), rtol=1e-6)

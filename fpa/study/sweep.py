@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pandas as pd
 
@@ -81,9 +82,9 @@ class Search:
 
 def plain_score(distribution: fpa.AbstractConeDistribution) -> float:
     """The score of plain SCS, on the instances that the draws are scored on."""
-    ensemble = fpa.Solver(fpa.SCS(), fpa.Picard())
-    curves = fpa.evaluate(ensemble, distribution, fpa.role_key(0, "validation"), 64, 50, chunk=64)
-    return float(np.log(curves.values["fixed_point_normalized"] + 1e-12).mean())
+    parameters = fpa.sample_batch(distribution, fpa.role_key(0, "validation"), 64)
+    residuals = jax.vmap(lambda p: fpa.Solver().trace(distribution.program(p), 50).fixed_point_normalized)(parameters)
+    return float(jnp.log(residuals + 1e-12).mean())
 
 
 def table(rows: list[dict[str, Any]]) -> pd.DataFrame:
