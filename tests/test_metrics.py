@@ -153,7 +153,9 @@ def test_what_is_shown_of_a_metric_can_be_drawn():
     np.testing.assert_allclose(at_corner, metric(program)[1][0])
     costs = cost.per_iteration(TOY, methods, fpa.role_key(0, "test"), 4, [2])
     assert list(costs.columns) == ["method", "batch", "setup", "iteration"] and len(costs) == 1
-    frame = pd.DataFrame({"method": "DR", "metric": "error", "iteration": [1, 2], "mean": [0.1, 0.01]})
+    frame = pd.DataFrame(
+        {"method": "DR", "metric": "error", "iteration": [1, 2], "mean": [0.1, 0.01], "num_instances": 5}
+    )
     for figure in (
         metric_plots.scatter(found, "toy"),
         metric_plots.draw_planes(planes, "toy"),

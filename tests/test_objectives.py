@@ -8,6 +8,7 @@ import pytest
 from models import LASSO, bound, intermittent, recurrent
 from toy_maps import Bound, affine, random_toy
 
+import fpa
 from fpa.accelerators import AndersonAcceleration, Picard
 from fpa.solver import Solver
 from fpa.training import Regression, TruncatedWindows, Unrolled
@@ -135,6 +136,14 @@ def test_pooled_losses_are_logarithms_of_the_batch_mean():
     terms, weights = jnp.array([[1.0, 2.0], [3.0, 5.0], [9.0, 9.0]]), jnp.array([1.0, 1.0, 0.0])
     np.testing.assert_allclose(objective.total(terms, weights), np.log(2.0) + np.log(3.5), rtol=1e-6)
     np.testing.assert_allclose(Unrolled(num_steps=3).total(terms, weights), 5.5, rtol=1e-6)
+
+
+def test_iterates_without_a_point_are_not_taken_for_converged_ones():
+    """x = 1 and x = 2: tau vanishes for good, and the residual counts as 1."""
+    program = fpa.ConeProgram(jnp.ones((2, 1)), jnp.array([1.0, 2.0]), jnp.ones(1), fpa.Zero(2))
+    assert Solver().solve(program).status == fpa.Status.INFEASIBLE
+    assert abs(TruncatedWindows(((200, 3),)).loss(Solver(), program, None)) < 1e-9
+    assert Unrolled(num_steps=203).loss(Solver(), program, None) > 3
 
 
 def test_objectives_work_on_any_map():

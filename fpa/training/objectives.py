@@ -248,7 +248,12 @@ def _kkt(op, z, fz, point):
 
 
 def _normalized(op, z, fz, point):
-    return op.residual_normalized(z, fz)
+    """The residual at tau = 1, and 1 where neither iterate has a point, which is no convergence.
+
+    Where one of them has none the zero point takes its place, so that a model whose iterates lose theirs has a slope.
+    """
+    some = op.scale(z)[1] | op.scale(fz)[1]
+    return jnp.where(some, op.residual_normalized(z, fz), 1)
 
 
 def _raw(op, z, fz, point):
