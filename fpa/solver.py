@@ -71,9 +71,13 @@ def full_record(op: AbstractFixedPointMap, z: Array, fz: Array, point: Point) ->
 
 
 def point_residual(op: AbstractFixedPointMap, z: Array, fz: Array) -> Float[Array, ""]:
-    """The residual at tau = 1, and 1, the size of an equilibrated solution, where either iterate has no point."""
-    valid = op.scale(z)[1] & op.scale(fz)[1]
-    return jnp.where(valid, op.residual_normalized(z, fz), 1)
+    """The residual at tau = 1, and 1, the size of an equilibrated solution, where either iterate has no point.
+
+    NaN stays NaN.
+    """
+    residual = op.residual_normalized(z, fz)
+    known = op.scale(z)[1] & op.scale(fz)[1] | jnp.isnan(residual)
+    return jnp.where(known, residual, 1)
 
 
 def short_record(op: AbstractFixedPointMap, z: Array, fz: Array, point: Point) -> Trace:

@@ -25,6 +25,6 @@ class Shrinking(AbstractMixing):
 def test_iterates_without_a_point_score_as_residuals_of_one():
     """Their coordinates are 0 and do not move, which looks like convergence."""
     validation = Validation(role_key(0, "validation"), num_instances=4, num_steps=20)
-    ensemble = Solver(accelerator=Shrinking(jnp.asarray([0.0, 1.0])))
-    dead, plain = validation.score(ensemble, LASSO, jnp.float32)
-    assert abs(dead) < 1e-6 and plain < -1
+    ensemble = Solver(accelerator=Shrinking(jnp.asarray([0.0, 1.0, jnp.nan])))
+    dead, plain, spoilt = validation.score(ensemble, LASSO, jnp.float32)
+    assert abs(dead) < 1e-6 and plain < -1 and spoilt == jnp.inf

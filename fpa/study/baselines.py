@@ -58,20 +58,17 @@ def curves(
     code = ["fpa.evaluation", "fpa.accelerators.anderson", *([module] if module.startswith("fpa.") else [])]
     shared = {"distribution": kind, "seed": seed, "num_instances": num_instances, "num_steps": steps}
 
-    def evaluate(name: str) -> fpa.Curves:
-        key = fpa.role_key(seed, "test")
-        return fpa.evaluate(solvers[name], distribution, key, num_instances, steps, description=name)
-
-    def kept(name: str) -> fpa.Curves:
-        return cached(
+    key = fpa.role_key(seed, "test")
+    found = {}
+    for name, solver in solvers.items():
+        found[name] = cached(
             f"curves/{type(distribution).__name__}",
-            functools.partial(evaluate, name),
-            config=shared | {"solver": identify(solvers[name])},
+            functools.partial(fpa.evaluate, solver, distribution, key, num_instances, steps, description=name),
+            config=shared | {"solver": identify(solver)},
             code=code,
             format=_CURVES,
         )
-
-    return {name: kept(name) for name in solvers}
+    return found
 
 
 def _save(curves: fpa.Curves, path: Path) -> None:

@@ -32,9 +32,12 @@ def cost(
     The median of up to `rounds` rounds in turn; a method that has taken `patience` seconds sits the others out.
     """
     batches = {size: fpa.sample_batch(distribution, key, size) for size in sizes}
-    cases = [(name, size) for name in methods for size in sizes]
-    whole = lambda case: _compiled(_end, methods[case[0]][0], distribution, batches[case[1]], num_steps)  # noqa: E731
-    seconds = _seconds({case: whole(case) for case in cases}, rounds, patience)
+    calls = {
+        (name, size): _compiled(_end, solvers[0], distribution, batch, num_steps)
+        for name, solvers in methods.items()
+        for size, batch in batches.items()
+    }
+    seconds = _seconds(calls, rounds, patience)
     rows = [(name, size, 1e3 * float(np.median(taken)) / size) for (name, size), taken in seconds.items()]
     return pd.DataFrame(rows, columns=["method", "batch", "ms per instance"])
 

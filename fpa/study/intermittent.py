@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import equinox as eqx
 import jax
 import jax.numpy as jnp
 
@@ -111,12 +110,7 @@ def _with_access(model: Intermittent, network: SiteNetwork, unit: jax.Array, acc
     return Intermittent(model.initializer, correction, (*model.access, access), model.history)
 
 
-def _newest(ensemble: fpa.Solver) -> Any:
-    """For `fit`: the network that was added last."""
-
-    def newest(solver):
-        model = solver.accelerator
-        return model.correction.networks[-1] if model.access else model.initializer.network
-
-    none = jax.tree.map(lambda _: False, ensemble)
-    return eqx.tree_at(newest, none, jax.tree.map(eqx.is_inexact_array, newest(ensemble)))
+def _newest(solver: fpa.Solver) -> Any:
+    """What is trained: the network that was added last."""
+    model = solver.accelerator
+    return model.correction.networks[-1] if model.access else model.initializer.network

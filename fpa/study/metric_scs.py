@@ -64,20 +64,13 @@ def train(
         num_updates=recipe.updates,
         batch_size=recipe.batch,
         optimizer=adam(recipe.rate, recipe.updates),
-        trainable=_network,
+        trainable=lambda solver: solver.splitting.metric.network,
         checkpoint=checkpoint,
         checkpoint_every=50,
         dtype=jnp.float64,
         description="train the metric",
     )
     return fpa.halved(ensemble), summary([history])
-
-
-def _network(ensemble: fpa.Solver) -> Any:
-    """For `fit`: the network of the metric."""
-    where = lambda solver: solver.splitting.metric.network  # noqa: E731
-    none = jax.tree.map(lambda _: False, ensemble)
-    return eqx.tree_at(where, none, jax.tree.map(eqx.is_inexact_array, where(ensemble)))
 
 
 def averaged(

@@ -115,15 +115,10 @@ def _start(splitting, program: fpa.ConeProgram, normalizer: Normalizer, recipe: 
     return fpa.Intermittent(Initializer(FlatNetwork(seen, mlp), unit, tau), none, ())
 
 
-def _networks(ensemble: fpa.Solver) -> Any:
-    """For `fit`: the networks of the metric and, if there is one, of the first iterate."""
-
-    def networks(solver):
-        first = getattr(solver.accelerator, "initializer", None)
-        return [solver.splitting.metric.network, *([] if first is None else [first.network])]
-
-    none = jax.tree.map(lambda _: False, ensemble)
-    return eqx.tree_at(networks, none, jax.tree.map(eqx.is_inexact_array, networks(ensemble)))
+def _networks(solver: fpa.Solver) -> list[Any]:
+    """What is trained: the networks of the metric and, if there is one, of the first iterate."""
+    first = getattr(solver.accelerator, "initializer", None)
+    return [solver.splitting.metric.network, *([] if first is None else [first.network])]
 
 
 def tuned(

@@ -214,8 +214,8 @@ def _counts(frame: pd.DataFrame) -> str:
     instances = _range(frame["num_instances"])
     noun = "instance" if instances == "1" else "instances"
     models = int(frame["num_models"].max())
-    learned = "" if models <= 1 else f", learned methods: {models} models"
-    return f"{instances} {noun}{learned}"
+    several = "" if models <= 1 else f", up to {models} models per method"
+    return f"{instances} {noun}{several}"
 
 
 def _range(counts: pd.Series) -> str:

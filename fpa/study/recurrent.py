@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import equinox as eqx
 import jax
 
 import fpa
@@ -62,7 +61,7 @@ def train(
             "num_updates": updates,
             "batch_size": recipe.batch,
             "optimizer": adam(rate, updates),
-            "trainable": None if horizon else _first,
+            "trainable": _all if horizon else _first,
             "pool": None if horizon else pool,
             "checkpoint_every": 100,
             "description": f"train through {horizon} iterations" if horizon else "train the initializer",
@@ -98,8 +97,11 @@ def _fresh(
     return Recurrent(initializer, recurrent, on_u(distribution), calibration.tau)
 
 
-def _first(ensemble: fpa.Solver) -> Any:
-    """For `fit`: the initializer's network."""
-    none = jax.tree.map(lambda _: False, ensemble)
-    where = lambda solver: solver.accelerator.initializer.network  # noqa: E731
-    return eqx.tree_at(where, none, jax.tree.map(eqx.is_inexact_array, where(ensemble)))
+def _first(solver: fpa.Solver) -> Any:
+    """What is trained first: the initializer's network."""
+    return solver.accelerator.initializer.network
+
+
+def _all(solver: fpa.Solver) -> Any:
+    """What is trained through iterations."""
+    return solver.accelerator

@@ -20,7 +20,7 @@ from fpa.distributions import AbstractDistribution
 from fpa.solver import Solver
 from fpa.training.checkpoint import Checkpoint, identity
 from fpa.training.ensembles import axes, num_models
-from fpa.training.loop import AbstractLoop, History, TrainingRun, accelerator_arrays, check_positive, train
+from fpa.training.loop import AbstractLoop, History, TrainingRun, accelerator, check_positive, split, train
 from fpa.training.objectives import AbstractObjective
 from fpa.training.pools import Pool, cast, compute_targets
 from fpa.training.validation import AbstractValidation
@@ -35,7 +35,7 @@ def fit(
     num_updates: int,
     batch_size: int,
     optimizer: optax.GradientTransformation,
-    trainable: Callable[[Solver], Any] | None = None,
+    trainable: Callable[[Solver], Any] = accelerator,
     pool: Pool | None = None,
     validation: AbstractValidation | None = None,
     checkpoint: str | Path | None = None,
@@ -46,8 +46,8 @@ def fit(
     """Train an ensemble of solvers; returns the ensemble, each model at its best validation, and the history.
 
     solver: an ensemble made by `stack`, even of one model. distribution: shared by all models.
-    trainable: from the ensemble to a tree of Booleans; by default all floating-point arrays of the accelerator
-        (normalisers and scales hold back their own gradients).
+    trainable: from a solver to the part of it, or the list of parts, whose floating-point arrays are trained
+        (normalisers and scales hold back their own gradients), as in `eqx.tree_at`; by default the accelerator.
     pool: draw batches from these instances; by default every update draws fresh ones from the distribution.
     optimizer: any Optax transformation; it sees one model at a time, so clipping is per model.
     validation: scores the ensemble every so many updates; without it the last models are returned.
@@ -70,8 +70,7 @@ class _Loop(AbstractLoop):
     """One call of `fit`: what is fixed, and one update."""
 
     def __init__(self, solver, distribution, objective, key, batch_size, optimizer, trainable, pool, dtype):
-        spec = accelerator_arrays(solver) if trainable is None else trainable(solver)
-        self.trained, self.static = eqx.partition(solver, spec)
+        self.trained, self.static = split(solver, trainable)
         self.models = num_models(self.trained)
         self.distribution, self.objective, self.optimizer = distribution, objective, optimizer
         self.key, self.batch_size, self.pool, self.dtype = key, batch_size, pool, dtype

@@ -2,6 +2,7 @@
 
 import time
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -120,11 +121,15 @@ def _select(loop, run, validation) -> None:
     run.history.scored.append(run.update)
 
 
-def accelerator_arrays(solver: Solver) -> Any:
-    """What is trained unless told otherwise: all floating-point arrays of the accelerator."""
+def accelerator(solver: Solver) -> Any:
+    """What is trained unless told otherwise."""
+    return solver.accelerator
+
+
+def split(solver: Solver, parts: Callable[[Solver], Any]) -> tuple[Solver, Solver]:
+    """The floating-point arrays of `parts(solver)`, and all the rest; each is None in the place of the other."""
     none = jax.tree.map(lambda _: False, solver)
-    arrays = jax.tree.map(eqx.is_inexact_array, solver.accelerator)
-    return eqx.tree_at(lambda s: s.accelerator, none, arrays)
+    return eqx.partition(solver, eqx.tree_at(parts, none, jax.tree.map(eqx.is_inexact_array, parts(solver))))
 
 
 def check_positive(name: str, **numbers: int) -> None:

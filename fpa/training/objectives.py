@@ -251,9 +251,10 @@ def _normalized(op, z, fz, point):
     """The residual at tau = 1, and 1 where neither iterate has a point, which is no convergence.
 
     Where one of them has none the zero point takes its place, so that a model whose iterates lose theirs has a slope.
+    NaN stays NaN, for training to leave the instance out.
     """
     some = op.scale(z)[1] | op.scale(fz)[1]
-    return jnp.where(some, op.residual_normalized(z, fz), 1)
+    return op.residual_normalized(z, fz) + jnp.where(some, 0, 1)
 
 
 def _raw(op, z, fz, point):

@@ -20,7 +20,7 @@ from fpa.distributions import AbstractDistribution, sample_batch
 from fpa.solver import Solver
 from fpa.training.checkpoint import Checkpoint, identity
 from fpa.training.ensembles import axes, num_models
-from fpa.training.loop import AbstractLoop, History, TrainingRun, accelerator_arrays, check_positive, train
+from fpa.training.loop import AbstractLoop, History, TrainingRun, accelerator, check_positive, split, train
 from fpa.training.pools import cast
 from fpa.training.validation import AbstractValidation
 
@@ -66,7 +66,7 @@ class _SegmentLoop(AbstractLoop):
     """One call of `fit_segments`: what is fixed, and the updates on one batch."""
 
     def __init__(self, solver, distribution, key, batch_size, optimizer, sizes, measure, dtype):
-        self.trained, self.static = eqx.partition(solver, accelerator_arrays(solver))
+        self.trained, self.static = split(solver, accelerator)
         self.models = num_models(self.trained)
         self.distribution, self.optimizer, self.measure = distribution, optimizer, measure
         self.key, self.batch_size, self.sizes, self.dtype = key, batch_size, sizes, dtype
