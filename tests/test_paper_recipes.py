@@ -49,12 +49,20 @@ def test_windows_reach_to_the_next_access_and_further():
     assert paper.windows((1, 5), 1.5, last=20).intervals == ((0, 1), (1, 6), (5, 20))
 
 
-def test_a_search_has_a_row_per_draw_and_the_best_first():
-    found = sweep.Search(draws=2, updates=2, largest=4, num_steps=3, calibration=10).run("lasso", FAMILY, LASSO, 0)
+def test_a_search_has_a_row_per_draw():
+    found = sweep.Search(draws=1, updates=2, largest=4, num_steps=3, calibration=10).run("lasso", FAMILY, LASSO, 0)
+    assert list(found) == ["recurrent", "intermittent"]
     for rows in found.values():
-        table = sweep.table(rows)
-        assert len(table) == 2 and list(table["score"]) == sorted(table["score"])
-        assert np.all(np.isfinite(table[["first loss", "last loss", "score"]]))
+        (row,) = rows
+        assert np.all(np.isfinite([row["first loss"], row["last loss"], row["score"]]))
+
+
+def test_draws_are_listed_from_the_best_to_those_without_a_score():
+    rows = [{"draw": name, "score": score} for name, score in {"a": np.nan, "b": 2.0, "c": -1.0}.items()]
+    assert list(sweep.table(rows)["draw"]) == ["c", "b", "a"]
+
+
+def test_plain_scs_is_scored_as_the_draws_are():
     ensemble = eqx.tree_at(lambda s: s.splitting.scale, fpa.Solver(), jnp.full((1,), fpa.SCS().scale))
     expected = fpa.Validation(fpa.role_key(0, "validation"), num_steps=50).score(ensemble, LASSO, jnp.float64)
     np.testing.assert_allclose(sweep.plain_score(LASSO), expected[0], rtol=1e-6)

@@ -133,8 +133,8 @@ def test_baselines_are_tuned_and_traced_once_for_all_runs(clone, monkeypatch):
     assert kept.is_file()
     solvers = {"SCS": fpa.Solver(), "SCS tuned": fpa.Solver(splitting)}
     first = baselines.curves(LASSO, solvers, 0, 3, 4)
-    monkeypatch.setattr(fpa, "tune", None)
-    monkeypatch.setattr(fpa, "evaluate", None)
+    for name in ("tune", "evaluate"):
+        monkeypatch.setattr(fpa, name, lambda *_, **__: pytest.fail("computed again"))
     assert baselines.tuned(_run(clone), [LASSO], 0, 2, 1) == [splitting]
     again = baselines.curves(LASSO, solvers, 0, 3, 4)
     for name, curves in first.items():

@@ -54,14 +54,19 @@ def per_iteration(
     """Milliseconds per instance: before the first iteration (`setup`) and for each of `num_steps` (`iteration`).
 
     Differences magnify what disturbs the machine, so they are taken between the shortest of up to `rounds` rounds.
+    Raises ValueError for a method whose iterations are not all alike.
     """
+    for name, solvers in methods.items():
+        if solvers[0].accelerator.boundaries:
+            raise ValueError(f"per_iteration: {name} asks its networks at some iterations only; use `cost`.")
     rows = []
     for size in sizes:
         batch = fpa.sample_batch(distribution, key, size)
         calls = {}
         for name, solvers in methods.items():
-            calls[name, "setup"] = _compiled(_begun, solvers[0], distribution, batch)
-            calls[name, "all"] = _compiled(_end, solvers[0], distribution, batch, num_steps)
+            run = _counted.lower(solvers[0], distribution, batch, jnp.int32(0)).compile()
+            for case, count in {"setup": 0, "all": num_steps}.items():
+                calls[name, case] = functools.partial(run, solvers[0], distribution, batch, jnp.int32(count))
         shortest = {case: 1e3 * min(taken) / size for case, taken in _seconds(calls, rounds, patience).items()}
         for name in methods:
             setup = shortest[name, "setup"]
@@ -96,19 +101,19 @@ def _iterates(solver, distribution, parameters, num_steps):
     return jax.lax.map(one, parameters, batch_size=100)
 
 
-def _beginnings(solver, distribution, parameters):
-    """What is there before the first iteration, summed so that all of it is computed and nothing large is written."""
+def _any_number(solver, distribution, parameters, count):
+    """The iterates after `count` iterations, a number that is not compiled in, of a method without boundaries."""
 
     def one(parameters):
         op = solver.splitting.bind(distribution.program(parameters))
-        begun = eqx.filter((op, *solver.accelerator.init(op)), eqx.is_inexact_array)
-        return [jnp.sum(leaf) for leaf in jax.tree.leaves(begun)]
+        step = lambda _, carry: solver.accelerator.step(op, *carry)[:2]  # noqa: E731
+        return jax.lax.fori_loop(0, count, step, solver.accelerator.init(op))[0]
 
     return jax.lax.map(one, parameters, batch_size=100)
 
 
-_begun: Any = eqx.filter_jit(_beginnings)
 _end: Any = eqx.filter_jit(_iterates)
+_counted: Any = eqx.filter_jit(_any_number)
 
 
 def elapsed(total: float, plain: float, boundaries: Sequence[int], num_steps: int) -> np.ndarray:

@@ -110,7 +110,7 @@ def _with_access(model: Intermittent, network: SiteNetwork, unit: jax.Array, acc
     return Intermittent(model.initializer, correction, (*model.access, access), model.history)
 
 
-def _newest(solver: fpa.Solver) -> Any:
+def _newest(solver: Any) -> Any:
     """What is trained: the network that was added last."""
     model = solver.accelerator
     return model.correction.networks[-1] if model.access else model.initializer.network

@@ -64,13 +64,18 @@ def train(
         num_updates=recipe.updates,
         batch_size=recipe.batch,
         optimizer=adam(recipe.rate, recipe.updates),
-        trainable=lambda solver: solver.splitting.metric.network,
+        trainable=_network,
         checkpoint=checkpoint,
         checkpoint_every=50,
         dtype=jnp.float64,
         description="train the metric",
     )
     return fpa.halved(ensemble), summary([history])
+
+
+def _network(solver: Any) -> Any:
+    """What is trained: the network of the metric."""
+    return solver.splitting.metric.network
 
 
 def averaged(

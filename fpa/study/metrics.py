@@ -115,7 +115,7 @@ def _start(splitting, program: fpa.ConeProgram, normalizer: Normalizer, recipe: 
     return fpa.Intermittent(Initializer(FlatNetwork(seen, mlp), unit, tau), none, ())
 
 
-def _networks(solver: fpa.Solver) -> list[Any]:
+def _networks(solver: Any) -> list[Any]:
     """What is trained: the networks of the metric and, if there is one, of the first iterate."""
     first = getattr(solver.accelerator, "initializer", None)
     return [solver.splitting.metric.network, *([] if first is None else [first.network])]

@@ -97,11 +97,11 @@ def _fresh(
     return Recurrent(initializer, recurrent, on_u(distribution), calibration.tau)
 
 
-def _first(solver: fpa.Solver) -> Any:
+def _first(solver: Any) -> Any:
     """What is trained first: the initializer's network."""
     return solver.accelerator.initializer.network
 
 
-def _all(solver: fpa.Solver) -> Any:
+def _all(solver: Any) -> Any:
     """What is trained through iterations."""
     return solver.accelerator
