@@ -29,8 +29,7 @@ class Status(enum.IntEnum):
     RUNNING = 5
 
 
-# An array of length T, or None where only speed matters.
-Recorded = Any
+Recorded = Any  # an array of length T, or None where only speed matters
 
 
 class Trace(eqx.Module):
@@ -71,10 +70,7 @@ def full_record(op: AbstractFixedPointMap, z: Array, fz: Array, point: Point) ->
 
 
 def point_residual(op: AbstractFixedPointMap, z: Array, fz: Array) -> Float[Array, ""]:
-    """The residual at tau = 1, and 1, the size of an equilibrated solution, where either iterate has no point.
-
-    NaN stays NaN.
-    """
+    """The residual at tau = 1; 1, the size of a solution, where either iterate has no point. NaN stays NaN."""
     residual = op.residual_normalized(z, fz)
     known = op.scale(z)[1] & op.scale(fz)[1] | jnp.isnan(residual)
     return jnp.where(known, residual, 1)
