@@ -96,6 +96,7 @@ def random_pair(key: jax.Array, layout: tuple[Product, int]) -> tuple[ConeProgra
     return ConeProgram(A, A @ x + s, -A.T @ y, cone), Point(x, y, s)
 
 
+@eqx.filter_jit
 def random_program(key: jax.Array, layout: tuple[Product, int]) -> ConeProgram:
     """A feasible and bounded program."""
     return random_pair(key, layout)[0]

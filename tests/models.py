@@ -1,5 +1,6 @@
 """Small learned accelerators for tests, untrained or with random answers."""
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -71,7 +72,7 @@ def intermittent(op, seed: int = 0, access=(1, 2, 5), factors: int = 1, tau: flo
 
 def intermittent_sites(seed: int = 0, access=(1, 3)) -> Intermittent:
     """Networks over time steps, the same at every access, for `KALMAN`; untrained: it is plain iteration."""
-    op = SCS().bind(KALMAN.program(KALMAN.sample(jax.random.key(0))))
+    op = bound(KALMAN)
     keys = jax.random.split(jax.random.key(seed))
     first, later = (standard(s) for s in shapes(op, len(access)))
     size = op.data.shape[1]
@@ -129,6 +130,19 @@ def unnormalized(op, seed: int = 0, units: int = 6) -> UnnormalizedRecurrent:
     return UnnormalizedRecurrent(network, jnp.full((size,), 0.1, jnp.float32))
 
 
+def draw(distribution, seed: int = 0):
+    """The program of one instance."""
+    return _draw(distribution, jax.random.key(seed))
+
+
+@eqx.filter_jit
+def _draw(distribution, key):
+    return distribution.program(distribution.sample(key))
+
+
 def bound(distribution, seed: int = 0):
     """SCS bound to one instance."""
-    return SCS().bind(distribution.program(distribution.sample(jax.random.key(seed))))
+    return _bind(SCS(), draw(distribution, seed))
+
+
+_bind = eqx.filter_jit(lambda splitting, program: splitting.bind(program))

@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from models import draw
 
 import fpa
 from fpa.study import composite_results, composites, real_data
@@ -32,7 +33,7 @@ def test_a_mask_is_not_trained(tmp_path):
 
 @pytest.mark.parametrize(("family", "ratio"), [(LASSO, None), (LOGISTIC, 4 * 30)])
 def test_the_released_step_is_one_over_the_norm(family, ratio):
-    program = family.program(family.sample(jax.random.key(0)))
+    program = draw(family, 0)
     norm = np.linalg.norm(program.smooth.A, 2)
     assert np.isclose(composites.RELEASED.step(program), 0.9999 / norm)
     assert np.isclose(composites.RIGHT.step(program), 0.9999 * (ratio or 1) / norm**2)

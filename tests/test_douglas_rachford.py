@@ -28,6 +28,7 @@ def batch_of(family, n=3):
     return sample_batch(family, role_key(0, "validation"), n)
 
 
+@eqx.filter_jit
 def one(family, index=0):
     return family.program(jax.tree.map(lambda leaf: leaf[index], batch_of(family)))
 

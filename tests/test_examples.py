@@ -41,13 +41,8 @@ def _random(network, key=3):
 
 
 def _distances(examples, network):
-    answer = jax.vmap(network)(examples.features)
+    answer = jax.jit(jax.vmap(network))(examples.features)
     return jnp.linalg.norm(examples.origin + examples.unit * answer - examples.solution, axis=1)
-
-
-def _instances(pool):
-    index = range(pool.size)
-    return [jax.tree.map(lambda leaf, i=i: leaf[i], (pool.parameters, pool.targets)) for i in index]
 
 
 def test_the_first_examples_measure_what_the_initializer_predicts(family):
@@ -55,7 +50,8 @@ def test_the_first_examples_measure_what_the_initializer_predicts(family):
     network = _random(initializer.network)
     examples = first_examples(fpa.SCS(), FAMILY, pool, initializer)
     solver = fpa.Solver(fpa.SCS(), _intermittent(calibration, eqx.tree_at(lambda i: i.network, initializer, network)))
-    expected = [REGRESSION.terms(solver, FAMILY.program(p), target)[0] for p, target in _instances(pool)]
+    one = lambda p, target: REGRESSION.terms(solver, FAMILY.program(p), target)[0]  # noqa: E731
+    expected = jax.jit(jax.vmap(one))(pool.parameters, pool.targets)
     np.testing.assert_allclose(_distances(examples, network), expected, rtol=1e-4)
 
 
@@ -67,10 +63,9 @@ def test_the_examples_of_an_access_measure_what_it_corrects(family):
     network = _random(GatedNetwork(jax.random.key(2), fpa.member(seen, 0), LATER, 8, 8, 1))
     examples = access_examples(fpa.SCS(), FAMILY, pool, calibration.unit)
     solver = fpa.Solver(fpa.SCS(), _intermittent(calibration, initializer, (network,), (3,)))
-    starts = [jax.tree.map(lambda leaf, i=i: leaf[0, i], pool.starts) for i in range(pool.size)]
-    instances = zip(_instances(pool), starts, strict=True)
-    objective = LastAccess(REGRESSION)
-    expected = [objective.terms(solver, FAMILY.program(p), (target, s))[0] for (p, target), s in instances]
+    starts = jax.tree.map(lambda leaf: leaf[0], pool.starts)
+    one = lambda p, target: LastAccess(REGRESSION).terms(solver, FAMILY.program(p), target)[0]  # noqa: E731
+    expected = jax.jit(jax.vmap(one))(pool.parameters, (pool.targets, starts))
     np.testing.assert_allclose(_distances(examples, network), expected, rtol=1e-3)
 
 

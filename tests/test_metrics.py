@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from helpers import ACCELERATORS
-from models import KALMAN, flat, kalman_layout, standard
+from models import KALMAN, draw, flat, kalman_layout, standard
 
 import fpa
 from fpa.accelerators import Normalizer, SiteNetwork, SiteTrunk, context_network
@@ -17,23 +17,26 @@ TOY = fpa.BoxQP()
 RECIPE = metrics.Recipe("KKT residuals", 4, 2, 16, 3, 4, 0.003, 6, 1)
 
 
-def _program(family=TOY, seed=0):
-    return family.program(family.sample(jax.random.key(seed)))
-
-
 def _normalizer(family=TOY):
-    size = _program(family).context.size
+    size = draw(family).context.size
     return Normalizer(jnp.zeros(size, jnp.float32), jnp.ones(size, jnp.float32))
 
 
 def _random_metric(family, seed=0, spread=30.0, through=None):
-    network = context_network(jax.random.key(seed), _program(family), _normalizer(family), 8, 1)
+    network = context_network(jax.random.key(seed), draw(family), _normalizer(family), 8, 1)
     return fpa.LearnedMetric(jax.tree.map(lambda leaf: spread * leaf, network), through)
+
+
+@pytest.fixture(scope="module")
+def of_another_seed(tmp_path_factory):
+    """Weights of an instance in a metric that was trained from another seed."""
+    trained, _ = metrics.train(TOY, RECIPE, 1, tmp_path_factory.mktemp("other") / "a.checkpoint")
+    return fpa.member(trained, 0).splitting.metric(draw(TOY))[1]
 
 
 @pytest.mark.parametrize("loss", metrics.OBJECTIVES)
 @pytest.mark.parametrize("start", [False, True])
-def test_training_changes_every_network_and_goes_on_from_a_checkpoint(loss, start, tmp_path):
+def test_training_changes_every_network_and_goes_on_from_a_checkpoint(loss, start, of_another_seed, tmp_path):
     recipe = metrics.Recipe(loss, 4, 2, 16, 3, 4, 0.003, 6, 1, start)
     first, history = metrics.train(TOY, recipe, 0, tmp_path / "a.checkpoint")
     second, _ = metrics.train(TOY, recipe, 0, tmp_path / "a.checkpoint")
@@ -41,10 +44,9 @@ def test_training_changes_every_network_and_goes_on_from_a_checkpoint(loss, star
     assert all(np.array_equal(a, b) for a, b in zip(*map(jax.tree.leaves, (first, second)), strict=True))
     one, other = (fpa.member(first, k) for k in (0, 1))
     trained = [one.splitting.metric.network.mlp, *([one.accelerator.initializer.network.mlp] if start else [])]
-    untrained, _ = metrics.train(TOY, RECIPE, 1, tmp_path / "b.checkpoint")
     assert all(float(jnp.abs(layer.bias).max()) > 0 for mlp in trained for layer in mlp.layers)
-    weights = [solver.splitting.metric(_program())[1] for solver in (one, other, fpa.member(untrained, 0))]
-    assert len({tuple(np.asarray(w)) for w in weights}) == 3
+    weights = [solver.splitting.metric(draw(TOY))[1] for solver in (one, other)]
+    assert len({tuple(np.asarray(w)) for w in (*weights, of_another_seed)}) == 3
 
 
 def test_training_makes_the_toy_faster(tmp_path):
@@ -62,7 +64,7 @@ def test_training_makes_the_toy_faster(tmp_path):
 @pytest.mark.parametrize("through", [None, fpa.SCS()], ids=["context", "through"])
 def test_a_learned_metric_on_scs_has_the_same_solution(name, through):
     """With weights from end to end of their bounds, constant within every second-order cone."""
-    program = _program(KALMAN)
+    program = draw(KALMAN)
     answer = KALMAN.canonical.c.base.size + 2 * KALMAN.canonical.b.base.size
     features = first_features(fpa.SCS().bind(program))
     seen = features if through else Features(jnp.zeros((1, 0)), jnp.zeros(0), program.context)
@@ -78,7 +80,7 @@ def test_a_learned_metric_on_scs_has_the_same_solution(name, through):
 
 
 def test_an_untrained_site_network_is_the_default_metric():
-    program = _program(KALMAN)
+    program = draw(KALMAN)
     seen = standard(jax.eval_shape(lambda: first_features(fpa.SCS().bind(program))))
     trunk = SiteTrunk(jax.random.key(0), kalman_layout(), seen, (True, False), 8, 8, 1)
     metric = fpa.LearnedMetric(SiteNetwork(trunk), fpa.SCS())
@@ -89,22 +91,22 @@ def test_an_untrained_site_network_is_the_default_metric():
 @pytest.mark.parametrize("spread", [1e4, np.nan])
 def test_no_network_makes_it_diverge(spread):
     metric = _random_metric(TOY, spread=spread)
-    weights = np.concatenate(metric(_program()))
+    weights = np.concatenate(metric(draw(TOY)))
     assert np.all((weights >= 1e-3) & (weights <= 1e3))
-    solution = fpa.Solver(fpa.DouglasRachford(metric)).solve(_program(), tol=1e-6, max_steps=200_000)
+    solution = fpa.Solver(fpa.DouglasRachford(metric)).solve(draw(TOY), tol=1e-6, max_steps=200_000)
     assert solution.status == fpa.Status.SOLVED
 
 
 @pytest.mark.parametrize("bounds", [(0.0, 1.0), (2.0, 1.0), (1.0, np.inf)])
 def test_bounds_that_bound_nothing_are_named(bounds):
-    network = context_network(jax.random.key(0), _program(), _normalizer())
+    network = context_network(jax.random.key(0), draw(TOY), _normalizer())
     with pytest.raises(ValueError, match="LearnedMetric: bounds must be positive"):
         fpa.LearnedMetric(network, bounds=bounds)
 
 
 @pytest.mark.parametrize("name", metrics.OBJECTIVES)
 def test_objectives_are_what_they_say(name):
-    program, objective = _program(), metrics.OBJECTIVES[name](6)
+    program, objective = draw(TOY), metrics.OBJECTIVES[name](6)
     solver = fpa.Solver(fpa.DouglasRachford())
     terms = objective.terms(solver, program, objective.target(program))
     op = fpa.DouglasRachford().bind(program)

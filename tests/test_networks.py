@@ -9,6 +9,7 @@ from models import (
     KALMAN,
     LASSO,
     bound,
+    draw,
     flat,
     intermittent,
     intermittent_sites,
@@ -84,7 +85,7 @@ def test_time_steps_of_kalman_filtering_are_found_and_all_alike():
     layout = kalman_layout(steps)
     assert [group.shape for group in layout.groups] == [(steps, 47), (1, 9)]
     family = RobustKalman(num_steps=steps)
-    A = np.asarray(family.program(family.sample(jax.random.key(0))).A)
+    A = np.asarray(draw(family, 0).A)
     m, n = A.shape
     table = np.asarray(layout.groups[0])
     columns, rows = (table < n).all(axis=0), ((table >= n) & (table < n + m)).all(axis=0)
@@ -126,7 +127,7 @@ def test_unordered_sites_may_be_permuted():
     """The features of the Lasso in another order: the same answers, in that order."""
     op = bound(Lasso(p=5, q=7))
     layout = site_layout(Lasso(p=5, q=7).canonical, [{"z": np.arange(5)}, {"g": np.arange(7)}])
-    network = _lasso_network(op, layout)
+    network = eqx.filter_jit(_lasso_network(op, layout))
     vectors = jax.random.normal(jax.random.key(3), (3, op.data.shape[1]))
     features, _ = step_features(op, vectors[0], vectors[1:3], jnp.zeros(0))
     w = jnp.arange(float(layout.size))
@@ -139,11 +140,12 @@ def test_unordered_sites_may_be_permuted():
 
 def test_an_untrained_site_network_is_plain_iteration():
     op, model = bound(KALMAN), intermittent_sites()
-    z, state = model.init(op)
+    z, state = eqx.filter_jit(model.init)(op)
     np.testing.assert_allclose(z, op.enter(jnp.zeros(op.data.shape[1]), 1.0))
-    z, state, fz, _ = model.step(op, op.initial(), state)
-    z, state, fz, _ = model.step(op, z, state)
-    corrected, _ = model.cross(op, fz, state, 1)
+    step = eqx.filter_jit(model.step)
+    z, state, fz, _ = step(op, op.initial(), state)
+    z, state, fz, _ = step(op, z, state)
+    corrected, _ = eqx.filter_jit(model.cross)(op, fz, state, 1)
     np.testing.assert_allclose(op.coordinates(corrected), op.coordinates(fz), rtol=1e-6, atol=1e-9)
 
 
@@ -162,7 +164,7 @@ def test_the_defect_vanishes_at_a_solution_and_only_there():
     from fpa.accelerators import AndersonAcceleration
     from fpa.solver import Solver
 
-    program = LASSO.program(LASSO.sample(jax.random.key(0)))
+    program = draw(LASSO, 0)
     point = Solver(accelerator=AndersonAcceleration()).solve(program, tol=1e-10).point
     op = bound(LASSO)
     assert np.abs(op.defect(op.coordinates(op.lift(point, 3.0)))[0]).max() < 1e-8
@@ -194,7 +196,8 @@ def test_an_untrained_recurrent_model_over_sites_is_plain_iteration():
     op, model = bound(KALMAN), recurrent_sites()
     z, state = model.init(op)
     plain = op.initial()
+    step, apply = eqx.filter_jit(model.step), eqx.filter_jit(op)
     for _ in range(4):
-        z, state, _, _ = model.step(op, z, state)
-        plain = op(plain)[0]
+        z, state, _, _ = step(op, z, state)
+        plain = apply(plain)[0]
         np.testing.assert_allclose(op.coordinates(z), op.coordinates(plain), rtol=1e-6, atol=1e-9)

@@ -5,7 +5,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from models import LASSO, bound, intermittent, recurrent
+from models import LASSO, bound, draw, intermittent, recurrent
 from toy_maps import Bound, affine, random_toy
 
 import fpa
@@ -14,7 +14,7 @@ from fpa.solver import Solver
 from fpa.training import Regression, TruncatedWindows, Unrolled
 
 OP = bound(LASSO)
-PROGRAM = LASSO.program(LASSO.sample(jax.random.key(1)))
+PROGRAM = draw(LASSO, 1)
 EXACT = Solver(accelerator=AndersonAcceleration(memory=10))
 MODELS = {
     "intermittent": lambda seed=0: Solver(accelerator=intermittent(OP, seed, access=(1, 3), tau=3.0)),
@@ -88,12 +88,16 @@ def _frozen_loss(objective, static, arrays, target):
     frozen = Solver(accelerator=eqx.combine(arrays, static))
     op = frozen.splitting.bind(PROGRAM)
     at_tau_one = lambda op, z, fz, point: op.residual_normalized(z, fz)  # noqa: E731
-    starts, (z, state) = {}, frozen.accelerator.init(op)
-    done = 0
-    for access in (1, 3):
-        z, state, _ = frozen.run(op, z, state, done, access)
-        starts[access] = z, state
-        done = access
+
+    @eqx.filter_jit
+    def reached():
+        (z, state), done, found = frozen.accelerator.init(op), 0, {}
+        for access in (1, 3):
+            z, state, _ = frozen.run(op, z, state, done, access, at_tau_one)
+            found[access], done = (z, state), access
+        return found
+
+    starts = reached()
 
     @jax.jit
     def windows(arrays):

@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from models import KALMAN, LASSO, bound, intermittent, intermittent_sites, recurrent, recurrent_sites
+from models import KALMAN, LASSO, bound, draw, intermittent, intermittent_sites, recurrent, recurrent_sites
 
 import fpa
 import fpa.persistence
@@ -39,7 +39,7 @@ def test_a_loaded_solver_is_the_saved_one_bit_for_bit(name, tmp_path):
 def test_a_loaded_solver_traces_the_same_residuals(tmp_path):
     solver = SOLVERS["composed"][1]()
     fpa.save(tmp_path / "solver.npz", solver)
-    program = LASSO.program(LASSO.sample(jax.random.key(5)))
+    program = draw(LASSO, 5)
     expected, trace = solver.trace(program, 9), fpa.load(tmp_path / "solver.npz").trace(program, 9)
     assert np.array_equal(expected.fixed_point, trace.fixed_point) and np.array_equal(expected.gap, trace.gap)
 

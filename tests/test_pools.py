@@ -41,6 +41,13 @@ def test_a_pool_holds_solved_instances_and_training_draws_from_it(pool):
     assert np.all(np.isfinite(history.losses))
 
 
+@eqx.filter_jit
+def _after(solver, parameters, num_steps):
+    """The iterate and the state after so many iterations."""
+    op = solver.splitting.bind(LASSO.program(parameters))
+    return solver.run(op, *solver.accelerator.init(op), 0, num_steps)[:2]
+
+
 def _fit(models, objective, pool, **options):
     options = {"num_updates": 3, "batch_size": 4, "optimizer": optax.adam(1e-2)} | options
     return fit(models, LASSO, objective, jax.random.key(7), pool=pool, **options)
@@ -53,8 +60,7 @@ def test_advancing_a_pool_is_iterating_its_instances(pool):
     parameters = jax.tree.map(lambda leaf: leaf[7], pool.parameters)
     for index in (0, 1):
         solver = member(models, index)
-        op = solver.splitting.bind(LASSO.program(parameters))
-        z, state, _ = solver.run(op, *solver.accelerator.init(op), 0, 3)
+        z, state = _after(solver, parameters, 3)
         for kept, expected in zip(jax.tree.map(lambda leaf: leaf[:, 7], pieces.starts), (z, state), strict=True):
             np.testing.assert_allclose(kept[index], expected, rtol=1e-4, atol=1e-5)
 
@@ -68,7 +74,8 @@ def test_the_last_access_is_trained_on_what_the_pool_keeps_before_it(pool):
     solver, program = member(models, 1), LASSO.program(pick(parameters))
     op = solver.splitting.bind(program)
     (z, state), objective = pick(starts), LastAccess(REGRESSION)
-    value, gradient = eqx.filter_value_and_grad(lambda s: objective.loss(s, program, (pick(point), (z, state))))(solver)
+    loss = lambda s: objective.loss(s, program, (pick(point), (z, state)))  # noqa: E731
+    value, gradient = eqx.filter_jit(eqx.filter_value_and_grad(loss))(solver)
     crossed, _ = solver.accelerator.cross(op, z, state, 3)
     solution = op.coordinates(op.lift(pick(point), 1.0))
     np.testing.assert_allclose(value, jnp.linalg.norm(op.coordinates(crossed) - solution), rtol=1e-5)
@@ -84,10 +91,8 @@ def test_an_access_is_calibrated_to_the_iterates_that_reach_it(pool):
     kept = advance(models, LASSO, pool, 0, 1)
     seen, units = calibrate_access(models.splitting, LASSO, kept, num_instances=8)
     z = kept.starts[0][1, :8]
-    ops = [
-        models.splitting.bind(LASSO.program(jax.tree.map(lambda leaf, i=i: leaf[i], pool.parameters))) for i in range(8)
-    ]
-    w = np.stack([op.coordinates(row) for op, row in zip(ops, z, strict=True)])
+    coordinates = lambda p, z: models.splitting.bind(LASSO.program(p)).coordinates(z)  # noqa: E731
+    w = jax.jit(jax.vmap(coordinates))(jax.tree.map(lambda leaf: jnp.asarray(leaf[:8]), pool.parameters), z)
     np.testing.assert_allclose(seen.vectors.mean[1, 0], w.mean(axis=0), rtol=1e-4, atol=1e-5)
     assert units.shape == (2, OP.data.shape[1]) and np.all(np.isfinite(units))
     assert not np.array_equal(units[0], units[1])
@@ -146,8 +151,8 @@ def test_iterates_that_a_pool_does_not_keep_cannot_be_advanced(pool):
 
 def test_calibration_measures_the_family():
     calibration = calibrate(Solver().splitting, LASSO, role_key(0, "train"), EXACT, stages=2, num_instances=60)
-    keys = jax.random.split(role_key(0, "validation"), 40)
-    taus = [Solver().trace(LASSO.program(LASSO.sample(key)), 50).tau[-1] for key in keys[:10]]
+    keys = jax.random.split(role_key(0, "validation"), 10)
+    taus = jax.jit(jax.vmap(lambda key: Solver().trace(LASSO.program(LASSO.sample(key)), 50).tau[-1]))(keys)
     assert min(taus) <= calibration.tau <= max(taus)
     size = OP.data.shape[1]
     assert calibration.unit.shape == (size,) and calibration.later.vectors.mean.shape == (7, size)

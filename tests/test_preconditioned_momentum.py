@@ -6,6 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+from models import draw
 
 import fpa
 from fpa.accelerators import learned_descent, rnnprop
@@ -13,7 +14,7 @@ from fpa.accelerators.preconditioned_momentum import VARIANTS, Coefficients, adv
 from fpa.training import fit_segments
 
 FAMILY = fpa.SparseCoding(8, 12, 3)
-PROGRAM = FAMILY.program(FAMILY.sample(jax.random.key(1)))
+PROGRAM = draw(FAMILY, 1)
 PG = fpa.ProximalGradient()
 OP = PG.bind(PROGRAM)
 ZERO = jnp.zeros(12)
@@ -125,7 +126,7 @@ def test_one_model_runs_on_any_size_and_repeats_itself(name):
     solver = METHODS[name](jax.random.key(0))
     for n in (12, 30):
         family = fpa.SparseCoding(8, n, 3)
-        program = family.program(family.sample(jax.random.key(2)))
+        program = draw(family, 2)
         one, two = (solver.trace(program, 5) for _ in range(2))
         assert np.isfinite(one.fixed_point).all()
         np.testing.assert_array_equal(one.fixed_point, two.fixed_point)
@@ -133,7 +134,7 @@ def test_one_model_runs_on_any_size_and_repeats_itself(name):
 
 def test_every_coordinate_of_every_instance_has_a_state_of_its_own():
     model = fpa.preconditioned_momentum(jax.random.key(0), units=5)
-    states = [model.init(PG.bind(FAMILY.program(FAMILY.sample(jax.random.key(k)))))[1].hidden for k in range(2)]
+    states = [model.init(PG.bind(draw(FAMILY, k)))[1].hidden for k in range(2)]
     together = np.concatenate([state.reshape(12, -1) for state in states])
     assert len(np.unique(together)) == together.size
     assert 0.7 < together.std() < 1.3

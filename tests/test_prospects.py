@@ -4,6 +4,7 @@ import jax
 import numpy as np
 import pandas as pd
 import pytest
+from models import draw
 from test_study_results import ExponentialCurves
 
 import fpa
@@ -24,7 +25,7 @@ def found():
 def test_features_of_the_form_count_what_varies(found):
     """Against three instances, entry by entry."""
     for family, each in zip((FIXED, fpa.Lasso(3, 5), fpa.RobustKalman(num_steps=4)), [*found, None], strict=True):
-        programs = [family.program(family.sample(jax.random.key(seed))) for seed in range(3)]
+        programs = [draw(family, seed) for seed in range(3)]
         entries = np.stack([np.concatenate([np.ravel(part) for part in (p.A, p.b, p.c)]) for p in programs])
         varying = (entries != entries[0]).any(axis=0).sum() / (entries != 0).any(axis=0).sum()
         form = features._of_form(family.canonical)

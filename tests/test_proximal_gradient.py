@@ -25,6 +25,7 @@ def batch_of(family, count=3):
     return fpa.sample_batch(family, fpa.role_key(0, "validation"), count)
 
 
+@eqx.filter_jit
 def first(family):
     return family.program(jax.tree.map(lambda leaf: leaf[0], batch_of(family)))
 

@@ -5,6 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pandas as pd
 import pytest
+from models import bound
 from test_study_results import ExponentialCurves
 
 import fpa
@@ -20,7 +21,7 @@ MODEL = "SCS+Neural"
 def test_a_model_corrects_u_with_tau_and_leaves_v_to_the_map():
     normalizer = unnormalized.calibrate(FAMILY, fpa.role_key(0, "train"), 10)
     model = unnormalized.fresh(FAMILY, normalizer, RECIPE, jax.random.key(0))
-    op = fpa.SCS().bind(FAMILY.program(FAMILY.sample(jax.random.key(1))))
+    op = bound(FAMILY, 1)
     z, state = model.init(op)
     fz = op(z)[0]
     moved = np.asarray(model.step(op, z, state)[0] - fz)

@@ -1,5 +1,8 @@
 """How long one training update of the paper's Lasso configuration takes."""
 
+from collections.abc import Mapping
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 import pandas as pd
@@ -11,27 +14,32 @@ from fpa.study.paper_recipes import RECURRENT
 from fpa.training import calibrate, fit, stack
 
 
-def training_update(rounds: int, batch: int = 64, num_steps: int = 50, **lasso: int) -> pd.DataFrame:
+def training_update(
+    rounds: int, batch: int = 64, num_steps: int = 50, choice: Mapping[str, Any] = RECURRENT, **lasso: int
+) -> pd.DataFrame:
     """A row per precision of the map: seconds per update of an LSTM of 2 x 512 units with a decoder of 4 x 1024.
 
     Networks are in float32 and instances are drawn afresh; in the paper batches hold 64 and runs 50 iterations.
 
-    `lasso` gives other sizes of the family than the paper's.
+    `choice` and `lasso` give other sizes of the model and of the family than the paper's.
     """
     distribution = fpa.Lasso(**lasso)
     reference = fpa.Solver(fpa.SCS(), fpa.AndersonAcceleration(memory=10, kind="II"))
     calibration = calibrate(fpa.SCS(), distribution, fpa.role_key(0, "train"), reference, history=1, num_instances=50)
-    model = paper.recurrent(calibration, RECURRENT, on_u(distribution), jax.random.key(0))
-    rows = [_row(name, dtype, distribution, model, rounds, batch, num_steps) for name, dtype in _PRECISIONS.items()]
+    model = paper.recurrent(calibration, choice, on_u(distribution), jax.random.key(0))
+    optimizer = paper.optimizer(choice, rounds)
+    rows = [
+        _row(name, dtype, distribution, model, optimizer, rounds, batch, num_steps)
+        for name, dtype in _PRECISIONS.items()
+    ]
     return pd.DataFrame(rows).assign(times_reference=lambda table: table.seconds_median / table.seconds_median[0])
 
 
 _PRECISIONS = {"fpa, map in float32": jnp.float32, "fpa, map in float64": jnp.float64}
 
 
-def _row(name, dtype, distribution, model, rounds, batch, num_steps) -> dict:
-    solver = fpa.Solver(fpa.SCS(), stack([model]))
-    optimizer, objective = paper.optimizer(RECURRENT, rounds), paper.unrolled(num_steps)
+def _row(name, dtype, distribution, model, optimizer, rounds, batch, num_steps) -> dict:
+    solver, objective = fpa.Solver(fpa.SCS(), stack([model])), paper.unrolled(num_steps)
     options = dict(batch_size=batch, optimizer=optimizer, dtype=dtype, description=name)
     first, *others = [
         fit(solver, distribution, objective, jax.random.key(turn), num_updates=1, **options)[1].seconds
