@@ -252,13 +252,13 @@ def main(root: Path, profile: str, rounds: int = 3) -> pd.DataFrame:
         tuned_scs = tune_scs(family(name, distribution, 12, "tune").data, distribution.canonical.cone)
         print(f"{name}: tuned {tuned}; tuned scs {tuned_scs}")
         for task in tasks(family(name, distribution, counts[name]), tuned, tuned_scs):
-            rows.append(task.measure(rounds))
+            rows.append(task.measure(rounds).assign(dtype="float64"))
             _show(rows[-1])
-    small = {"p": 5, "q": 8, "batch": 4, "num_steps": 5} if profile == "smoke" else {}
+    small: dict[str, Any] = {"p": 5, "q": 8, "batch": 4, "num_steps": 5} if profile == "smoke" else {}
     rows.append(training_update(rounds, **small))
     _show(rows[-1])
     threads = f"fpa {num_threads()}, scs 1, clarabel 1"
-    table = pd.concat(rows).assign(rounds=rounds, threads=threads, dtype="float64")
+    table = pd.concat(rows).assign(rounds=rounds, threads=threads)
     with atomic(root / "figures" / profile / "bench.csv") as temporary:
         table.to_csv(temporary, index=False, float_format="%.4g")
     return table

@@ -51,6 +51,7 @@ def _row(name, dtype, distribution, model, optimizer, rounds, batch, num_steps) 
         "instances": batch,
         "task": "one training update",
         "method": name,
+        "dtype": jnp.dtype(dtype).name,
         "seconds_median": times.median(),
         "seconds_min": times.min(),
         "seconds_max": times.max(),
