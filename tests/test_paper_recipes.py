@@ -12,7 +12,7 @@ from fpa.study import paper, paper_recipes, sweep
 from fpa.study.families import FAMILIES
 
 SMALL = {name: 4 for name in ("units", "initializer units", "encoder units", "decoder units", "cell units")}
-SHORT = SMALL | {"access": (1,), "intervals": ((0, 2), (1, 2)), "factors": 2, "iterations": 3}
+SHORT = SMALL | {"access": (1, 3), "intervals": ((0, 2), (1, 3), (3, 2)), "factors": 2, "iterations": 3}
 FAMILY = FAMILIES["lasso"]
 
 
