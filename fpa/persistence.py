@@ -64,11 +64,20 @@ def describe(distribution: AbstractDistribution) -> dict[str, Any]:
     origin = eqx.filter_eval_shape(lambda parameters: distribution.program(parameters).origin, parameters)
     return {
         "class": type(distribution).__name__,
-        "settings": {name: value for name, value in fields.items() if isinstance(value, int | float | str | bool)},
+        "settings": {name: _setting(value) for name, value in fields.items() if _is_setting(value)},
         "parameters": {name: list(leaf.shape) for name, leaf in parameters.items()},
         "n": origin.x.shape[0],
         "m": origin.y.shape[0],
     }
+
+
+def _is_setting(value: Any) -> bool:
+    """Whether a field is a number or a word, rather than data."""
+    return isinstance(value, int | float | str | bool) or (eqx.is_array(value) and value.ndim == 0)
+
+
+def _setting(value: Any) -> Any:
+    return value.item() if eqx.is_array(value) else value
 
 
 def halved(module: Any) -> Any:

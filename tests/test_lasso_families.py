@@ -1,5 +1,7 @@
 """The families between Lasso and Kalman filtering: what is fixed is fixed, and what moves moves as stated."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -8,7 +10,9 @@ from helpers import solve_scs
 
 from fpa.distributions import DynamicLasso, FixedLasso, Lasso, sample_batch
 from fpa.distributions.dynamic_lasso import dynamic_lasso_problem
+from fpa.distributions.lasso import parts_of_lasso
 from fpa.study.sizes import PAPER_TABLE_2, sizes
+from fpa.training import stack
 
 LASSO = Lasso(5, 8, density=0.4, noise=0.3)
 KEY = jax.random.key(0)
@@ -57,6 +61,23 @@ def test_datasets_differ_in_arrays_alone():
     first, second = (FixedLasso.draw(LASSO, jax.random.key(seed), "F") for seed in (1, 2))
     assert jax.tree.structure(first) == jax.tree.structure(second)
     assert not np.allclose(first.canonical.A.base, second.canonical.A.base)
+
+
+@pytest.mark.parametrize("make", [functools.partial(Lasso, 5, 8), functools.partial(DynamicLasso, SOURCE, 2)])
+def test_so_do_families_of_other_density_or_noise(make):
+    first, second = make(0.4, 0.3), make(0.8, 0.01)
+    assert jax.tree.structure(first) == jax.tree.structure(second)
+    both = jax.vmap(lambda family: family.sample(KEY)["g"])(stack([first, second]))
+    for family, g in zip((first, second), both, strict=True):
+        np.testing.assert_allclose(g, family.sample(KEY)["g"], rtol=1e-12)
+
+
+@pytest.mark.parametrize(("density", "zeros"), [(0.0, 10), (0.1, 9), (0.25, 7), (0.3, 7), (0.7, 3), (0.8, 2), (1.0, 0)])
+def test_the_share_of_zeros_is_exact_in_either_precision(density, zeros):
+    """The share of zeros is 1 - density, rounded down, whatever rounding does to the density."""
+    for dtype in (np.float32, np.float64):
+        _, z, _ = parts_of_lasso(KEY, 10, 20, jnp.asarray(density, dtype))
+        assert np.sum(z == 0) == zeros
 
 
 @pytest.mark.parametrize("masked", [False, True])

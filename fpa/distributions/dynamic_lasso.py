@@ -42,8 +42,8 @@ class DynamicLasso(AbstractConeDistribution):
     canonical: Canonical
     F: Float[Array, "q p"]
     steps: int = eqx.field(static=True)
-    density: float = eqx.field(static=True)
-    noise: float = eqx.field(static=True)
+    density: Float[Array, ""]
+    noise: Float[Array, ""]
     delta: float = eqx.field(static=True)
     masked: bool = eqx.field(static=True)
 
@@ -66,8 +66,8 @@ class DynamicLasso(AbstractConeDistribution):
         for name, value in (("noise", noise), ("beta", beta)):
             if not value >= 0:
                 raise ValueError(f"DynamicLasso: {name} must not be negative, got {value}.")
-        self.F, self.steps, self.density, self.noise = jnp.asarray(F), steps, density, noise
-        self.delta, self.masked = delta, masked
+        self.F, self.density, self.noise = jnp.asarray(F), jnp.asarray(density, float), jnp.asarray(noise, float)
+        self.steps, self.delta, self.masked = steps, delta, masked
         problem = dynamic_lasso_problem(F.shape[1], F.shape[0], steps, delta, beta, masked)
         problem.param_dict["F"].value = np.asarray(F)
         self.canonical = canonicalize(problem, varying=[name for name in problem.param_dict if name != "F"])

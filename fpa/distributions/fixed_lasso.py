@@ -25,21 +25,21 @@ class FixedLasso(AbstractConeDistribution):
     w: Float[Array, " q"] | None
     p: int = eqx.field(static=True)
     q: int = eqx.field(static=True)
-    density: float = eqx.field(static=True)
-    noise: float = eqx.field(static=True)
+    density: Float[Array, ""]
+    noise: Float[Array, ""]
 
     def __init__(
         self,
         p: int = 10,
         q: int = 20,
-        density: float = 0.1,
-        noise: float = 0.1,
+        density: float | Float[Array, ""] = 0.1,
+        noise: float | Float[Array, ""] = 0.1,
         F: Array | None = None,
         z: Array | None = None,
         w: Array | None = None,
     ):
         free = Lasso(p, q, density, noise)
-        self.p, self.q, self.density, self.noise = p, q, density, noise
+        self.p, self.q, self.density, self.noise = p, q, free.density, free.noise
         self.F, self.z, self.w = _checked("F", F, (q, p)), _checked("z", z, (p,)), _checked("w", w, (q,))
         self.canonical = free.canonical if F is None else _with_source(np.asarray(F))
 

@@ -30,17 +30,24 @@ class Lasso(AbstractConeDistribution):
     canonical: Canonical
     p: int = eqx.field(static=True)
     q: int = eqx.field(static=True)
-    density: float = eqx.field(static=True)
-    noise: float = eqx.field(static=True)
+    density: Float[Array, ""]
+    noise: Float[Array, ""]
 
-    def __init__(self, p: int = 50, q: int = 100, density: float = 0.1, noise: float = 0.1):
+    def __init__(
+        self,
+        p: int = 50,
+        q: int = 100,
+        density: float | Float[Array, ""] = 0.1,
+        noise: float | Float[Array, ""] = 0.1,
+    ):
         if min(p, q) < 1:
             raise ValueError(f"Lasso: p and q must be positive, got p={p}, q={q}.")
         if not 0 <= density <= 1:
             raise ValueError(f"Lasso: density must lie in [0, 1], got {density}.")
         if not noise >= 0:
             raise ValueError(f"Lasso: noise must not be negative, got {noise}.")
-        self.p, self.q, self.density, self.noise = p, q, density, noise
+        self.p, self.q = p, q
+        self.density, self.noise = jnp.asarray(density, float), jnp.asarray(noise, float)
         self.canonical = canonicalize(lasso_problem(p, q))
 
     def sample(self, key):
@@ -49,9 +56,9 @@ class Lasso(AbstractConeDistribution):
         return {"F": F, "g": g, "mu": 0.1 * jnp.max(jnp.abs(F.T @ g))}
 
 
-def parts_of_lasso(key: PRNGKeyArray, p: int, q: int, density: float) -> Parts:
+def parts_of_lasso(key: PRNGKeyArray, p: int, q: int, density: Float[Array, ""]) -> Parts:
     """The source F, the truth z and the noise w (standard normal) of an instance."""
     key_F, key_z, key_zeros, key_w = jax.random.split(key, 4)
-    zeros = jax.random.permutation(key_zeros, p) < int((1 - density) * p + 1e-9)  # 0.2 * 10 is a little less than 2
-    z = jnp.where(zeros, 0, jax.random.normal(key_z, (p,)))
+    nonzeros = jnp.ceil(density * p * (1 - 1e-6))  # 0.3 * 10 may be a little more than 3
+    z = jnp.where(jax.random.permutation(key_zeros, p) < p - nonzeros, 0, jax.random.normal(key_z, (p,)))
     return jax.random.normal(key_F, (q, p)), z, jax.random.normal(key_w, (q,))

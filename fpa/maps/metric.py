@@ -8,7 +8,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
-from scipy.optimize import minimize
 
 from fpa.cones import AbstractCone
 from fpa.programs import ConeProgram, Point
@@ -81,6 +80,8 @@ def giselsson_boyd(program: ConeProgram) -> ConstantMetric:
     feasible direction changes keep the weight 1. Raises ValueError where H, which is P on the feasible directions, is
     singular.
     """
+    from scipy.optimize import minimize
+
     K = _dual_hessian(program)
     moved = np.diag(K) > 1e-9 * np.diag(K).max()
     unit = 1 / np.sqrt(np.diag(K)[moved])

@@ -17,6 +17,7 @@ from fpa.layouts import Layout
 from fpa.study.families import Family, on_u, summary
 from fpa.study.schedules import adam
 from fpa.training import Calibration, Unrolled, calibrate, draw_pool, fit, stack
+from fpa.training.loop import accelerator
 
 
 @dataclass(frozen=True)
@@ -61,7 +62,7 @@ def train(
             "num_updates": updates,
             "batch_size": recipe.batch,
             "optimizer": adam(rate, updates),
-            "trainable": _all if horizon else _first,
+            "trainable": accelerator if horizon else _first,
             "pool": None if horizon else pool,
             "checkpoint_every": 100,
             "description": f"train through {horizon} iterations" if horizon else "train the initializer",
@@ -100,8 +101,3 @@ def _fresh(
 def _first(solver: Any) -> Any:
     """What is trained first: the initializer's network."""
     return solver.accelerator.initializer.network
-
-
-def _all(solver: Any) -> Any:
-    """What is trained through iterations."""
-    return solver.accelerator
