@@ -87,7 +87,7 @@ def test_failures_are_named_and_leave_no_product(clone, capsys):
     assert "child: not run, because it needs a run that failed" in told.out
     assert "short: failed: it did not make data/more.csv, which runs.yaml lists" in told.out
     assert "long: failed: it made tables/long.csv, which runs.yaml does not list" in told.out
-    assert told.err == "Failed: bad, child, short, long.\n"
+    assert told.err == "Failed: bad, child, short, long.\n", told.out
     assert files(clone / "figures") == [
         "smoke/claims.csv",
         "smoke/executed/good.ipynb",

@@ -42,9 +42,11 @@ def execute(notebook: Path, copy: Path, parameters: Mapping[str, Any], environme
         **environment,
     }
     told = copy.parent / "told"
-    process = _FORKS.Process(target=headless.run, args=(notebook, copy, dict(parameters), seen, told))
-    process.start()
-    process.join()
+    with tempfile.TemporaryDirectory(prefix="fpa-") as sockets:  # whose names have to be short
+        arguments = (notebook, copy, dict(parameters), seen, told, Path(sockets))
+        process = _FORKS.Process(target=headless.run, args=arguments)
+        process.start()
+        process.join()
     if process.exitcode and process.exitcode < 0:
         raise RunFailed(f"it was stopped by signal {-process.exitcode}")
     if process.exitcode:

@@ -11,10 +11,18 @@ PRELOAD = [__name__, "papermill"]
 sys.modules["rfc3987_syntax"] = None  # pyright: ignore[reportArgumentType]
 
 
-def run(notebook: Path, copy: Path, parameters: Mapping[str, Any], environment: Mapping[str, str], told: Path) -> None:
+def run(
+    notebook: Path,
+    copy: Path,
+    parameters: Mapping[str, Any],
+    environment: Mapping[str, str],
+    told: Path,
+    sockets: Path,
+) -> None:
     """Execute `notebook` in its folder, write `copy`, and tell in the file `told` what went wrong.
 
-    The process heads a session of its own, so an interruption from the terminal reaches the runner alone.
+    The process heads a session of its own, so an interruption from the terminal reaches the runner alone. It talks to
+    the kernel through files in the folder `sockets`: of network ports, two kernels that start at once may get the same.
     """
     os.setsid()
     os.environ.clear()
@@ -22,5 +30,8 @@ def run(notebook: Path, copy: Path, parameters: Mapping[str, Any], environment: 
     with told.open("w") as file:
         os.dup2(file.fileno(), sys.stderr.fileno())
     from papermill import execute_notebook
+    from traitlets.config import Config
 
-    execute_notebook(notebook, copy, parameters, kernel_name="python3", cwd=notebook.parent, progress_bar=False)
+    config = Config({"KernelManager": {"transport": "ipc", "ip": str(sockets / "kernel")}})
+    options = {"kernel_name": "python3", "cwd": notebook.parent, "progress_bar": False, "config": config}
+    execute_notebook(notebook, copy, parameters, **options)
