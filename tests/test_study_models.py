@@ -117,6 +117,16 @@ def test_costs_are_positive_and_time_is_spent_where_networks_are_asked():
     np.testing.assert_allclose(cost.elapsed(10.0, 5.0, (), 5), [2, 4, 6, 8, 10])
 
 
+def test_costs_are_those_of_the_instances_of_the_curves():
+    key = fpa.role_key(0, "test")
+    alone = jax.tree.map(lambda leaf: leaf[0], cost.instances(LASSO, key, 1))
+    trace = fpa.Solver().trace(LASSO.program(alone), 5)
+    np.testing.assert_allclose(
+        fpa.evaluate(fpa.Solver(), LASSO, key, 30, 5).values["primal"][0, 0], trace.primal, rtol=1e-9
+    )
+    assert all(len(leaf) == 30 for leaf in cost.instances(LASSO, key, 30).values())
+
+
 def test_the_share_of_updates_is_where_the_plain_score_is_reached():
     rows = [{"factors": 1, "updates": k, "scores": [5.0 - k, 4.0 - k]} for k in (1, 2, 4)]
     rows += [{"factors": 2, "updates": k, "scores": [s, s]} for k, s in ((1, 3.0), (2, 0.4), (4, 0.1))]

@@ -1,6 +1,7 @@
 """What learned acceleration costs: time per instance, networks included, and residuals over time."""
 
 import functools
+import inspect
 import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -11,11 +12,13 @@ import jax.numpy as jnp
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
-from jaxtyping import PRNGKeyArray
+from jaxtyping import Array, PRNGKeyArray
 from matplotlib.figure import Figure
 
 import fpa
 from fpa.study.plotting import METHODS, METRICS, limit_height
+
+_CHUNK = inspect.signature(fpa.evaluate).parameters["chunk"].default
 
 
 def cost(
@@ -31,12 +34,14 @@ def cost(
 
     The median of up to `rounds` rounds in turn; a method that has taken `patience` seconds sits the others out.
     """
-    batches = {size: fpa.sample_batch(distribution, key, size) for size in sizes}
+    batches = {size: instances(distribution, key, size) for size in sizes}
     calls = {
-        (name, size): _compiled(_end, solvers[0], distribution, batch, num_steps)
+        (name, size): functools.partial(_iterates, _traced(solvers[0]), distribution, batch, num_steps)
         for name, solvers in methods.items()
         for size, batch in batches.items()
     }
+    for call in calls.values():
+        jax.block_until_ready(call())
     seconds = _seconds(calls, rounds, patience)
     rows = [(name, size, 1e3 * float(np.median(taken)) / size) for (name, size), taken in seconds.items()]
     return pd.DataFrame(rows, columns=["method", "batch", "ms per instance"])
@@ -61,12 +66,13 @@ def per_iteration(
             raise ValueError(f"per_iteration: {name} asks its networks at some iterations only; use `cost`.")
     rows = []
     for size in sizes:
-        batch = fpa.sample_batch(distribution, key, size)
-        calls = {}
+        batch = instances(distribution, key, size)
+        calls: dict[tuple[str, str], Callable[[], Any]] = {}
         for name, solvers in methods.items():
-            run = _counted.lower(solvers[0], distribution, batch, jnp.int32(0)).compile()
             for case, count in {"setup": 0, "all": num_steps}.items():
-                calls[name, case] = functools.partial(run, solvers[0], distribution, batch, jnp.int32(count))
+                arguments = _traced(solvers[0]), distribution, batch, jnp.int32(count)
+                calls[name, case] = functools.partial(_any_number, *arguments)
+            jax.block_until_ready(calls[name, "setup"]())
         shortest = {case: 1e3 * min(taken) / size for case, taken in _seconds(calls, rounds, patience).items()}
         for name in methods:
             setup = shortest[name, "setup"]
@@ -74,8 +80,15 @@ def per_iteration(
     return pd.DataFrame(rows, columns=["method", "batch", "setup", "iteration"])
 
 
-def _compiled(function: Any, *arguments: Any) -> Callable[[], Any]:
-    return functools.partial(function.lower(*arguments).compile(), *arguments)
+def instances(distribution: fpa.AbstractDistribution, key: PRNGKeyArray, num_instances: int) -> dict[str, Array]:
+    """The first of the instances that `fpa.evaluate` draws from `key`, in one batch."""
+    batches = fpa.stream(distribution, key, -(-num_instances // _CHUNK) * _CHUNK, _CHUNK)
+    return jax.tree.map(lambda *parts: jnp.concatenate(parts)[:num_instances], *batches)
+
+
+def _traced(solver: fpa.Solver) -> fpa.Solver:
+    """The solver with its numbers as arrays: those that differ in numbers alone are compiled once."""
+    return jax.tree.map(jnp.asarray, solver)
 
 
 def _seconds(calls: Mapping[Any, Callable[[], Any]], rounds: int, patience: float) -> dict[Any, list[float]]:
@@ -90,6 +103,7 @@ def _seconds(calls: Mapping[Any, Callable[[], Any]], rounds: int, patience: floa
     return seconds
 
 
+@eqx.filter_jit
 def _iterates(solver, distribution, parameters, num_steps):
     """The iterates after `num_steps` iterations, in chunks that fit the caches."""
 
@@ -101,6 +115,7 @@ def _iterates(solver, distribution, parameters, num_steps):
     return jax.lax.map(one, parameters, batch_size=100)
 
 
+@eqx.filter_jit
 def _any_number(solver, distribution, parameters, count):
     """The iterates after `count` iterations, a number that is not compiled in, of a method without boundaries."""
 
@@ -110,10 +125,6 @@ def _any_number(solver, distribution, parameters, count):
         return jax.lax.fori_loop(0, count, step, solver.accelerator.init(op))[0]
 
     return jax.lax.map(one, parameters, batch_size=100)
-
-
-_end: Any = eqx.filter_jit(_iterates)
-_counted: Any = eqx.filter_jit(_any_number)
 
 
 def elapsed(total: float, plain: float, boundaries: Sequence[int], num_steps: int) -> np.ndarray:

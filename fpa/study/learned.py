@@ -11,6 +11,7 @@ from jaxtyping import PRNGKeyArray
 from matplotlib.figure import Figure
 
 import fpa
+from fpa.study.cost import instances
 from fpa.study.plotting import METHODS
 
 AFTER = 25
@@ -33,7 +34,7 @@ def paths(
 
     The coordinates are every second one of the ten in which the solution is largest.
     """
-    program = distribution.program(jax.tree.map(lambda leaf: leaf[0], fpa.sample_batch(distribution, key, 1)))
+    program = distribution.program(jax.tree.map(lambda leaf: leaf[0], instances(distribution, key, 1)))
     solution = np.asarray(fpa.Solver(accelerator=fpa.AndersonAcceleration(10, "II")).solve(program, tol=1e-8).point.x)
     order = np.argsort(-np.abs(solution))
     chosen = order[: 2 * _COORDINATES : 2]
