@@ -99,7 +99,7 @@ def test_failures_are_named_and_leave_no_product(clone, capsys):
 
 def test_an_interrupted_study_goes_on_where_it_was(clone):
     add(clone, "first", WRITE)
-    add(clone, "second", WAIT, seeds=(0, 1))
+    add(clone, "second", WAIT, seeds=(0, 1), loads=["first"])
     command = [sys.executable, "-m", "fpa.study", "run"]
     options = {"env": os.environ | {"PYTHONPATH": str(ROOT)}, "text": True, "stdout": -1, "stderr": -1}
     options["preexec_fn"] = lambda: signal.signal(signal.SIGINT, signal.SIG_DFL)  # ignored in background jobs
@@ -147,10 +147,24 @@ def test_runs_that_do_not_need_each_other_are_executed_at_once(clone, capsys):
 def test_a_run_waits_for_models_that_are_being_made_and_for_no_others(clone):
     add(clone, "first", WRITE)
     add(clone, "second", WRITE, loads=["first"])
-    first, second = state.load(clone, "smoke").specs.values()
-    assert runner._ready([first, second], {}, 2) == [first]
-    assert runner._ready([second], {None: first}, 2) == []
-    assert runner._ready([second], {}, 2) == [second]
+    study = state.load(clone, "smoke")
+    first, second = study.specs.values()
+    assert runner._ready(study, [first, second], [], 2) == [first]
+    assert runner._ready(study, [second], [first], 2) == []
+    assert runner._ready(study, [second], [], 2) == [second]
+
+
+def test_a_run_that_times_something_is_alone_where_times_count(clone):
+    add(clone, "timed", WRITE, timed=True)
+    add(clone, "other", WRITE)
+    add(clone, "last", WRITE, loads=["timed"])
+    study = state.load(clone, "laptop")
+    timed, other, last = study.specs.values()
+    assert runner._ready(study, [timed, other, last], [], 2) == [other]
+    assert runner._ready(study, [timed, last], [other], 2) == []
+    assert runner._ready(study, [timed, last], [], 2) == [timed]
+    assert runner._ready(study, [last, other], [timed], 2) == []
+    assert runner._ready(state.load(clone, "smoke"), [timed, other, last], [], 2) == [timed, other]
 
 
 @pytest.mark.parametrize(
@@ -163,6 +177,7 @@ def test_a_run_waits_for_models_that_are_being_made_and_for_no_others(clone):
         ({'{"seed": 1}': '{"seed": "1e3"}'}, [], "sets seed to '1e3', but first.ipynb has 0 there."),
         ({'"every"': '"each"'}, [], "gives parameters for no profile: 'each'."),
         ({'"makes"': '"makse"'}, [], "run first lacks the field 'makes'."),
+        ({'"timed": false': '"timed": "no"'}, [], "the field timed of run first is 'no' where true or false"),
         ({'"needs": []': '"needs": ["second"]'}, [], "run first needs 'second', which is no earlier run."),
         ({"first.ipynb": "frist.ipynb"}, [], "There is no notebook frist.ipynb in "),
         ({"{": "{{"}, [], "runs.yaml is not YAML: "),

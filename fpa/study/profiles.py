@@ -13,7 +13,8 @@ from fpa.study.errors import StudyError
 class Profile:
     """A size of the study: its name, what it is for, and how many runs are executed at once.
 
-    With `once` only the first run of each notebook is done, unless others are asked for.
+    Runs that time something are executed alone, unless `once`: then only the first run of each notebook is done, if no
+    others are asked for, to see that it works.
     """
 
     name: str
@@ -32,7 +33,7 @@ PROFILES = {
     for profile in (
         # One notebook more than there are processors: each of them waits now and then.
         Profile("smoke", "each notebook once, with its own default parameters", num_threads() + 1, once=True),
-        Profile("laptop", "2 cores, no accelerator; the profile whose results are committed"),
+        Profile("laptop", "2 cores, no accelerator; the profile whose results are committed", jobs=2),
         Profile("paper", "the paper's sizes and numbers of updates; wants a GPU"),
     )
 }

@@ -34,7 +34,8 @@ def run(study: Study, names: Sequence[str] = (), fresh: bool = False, jobs: int 
     """Bring the runs `names` and what they need up to date; returns those that failed.
 
     If none is named, the profile's default runs are meant. With `fresh` nothing counts as finished, and stored results
-    from before this call count as absent. Up to `jobs` runs are executed at once.
+    from before this call count as absent. Up to `jobs` runs are executed at once; those that time something come after
+    the others, each alone.
     """
     selected = runs.select(study.specs, names or study.default_runs)
     for spec in selected:
@@ -44,7 +45,7 @@ def run(study: Study, names: Sequence[str] = (), fresh: bool = False, jobs: int 
     under_way: dict[Future[bool], Spec] = {}
     with _threads(jobs) as pool:
         while todo or under_way:
-            for spec in _ready(todo, under_way, jobs):
+            for spec in _ready(study, todo, list(under_way.values()), jobs):
                 todo.remove(spec)
                 if set(spec.needs) & failed:
                     failed.add(spec.name)
@@ -69,10 +70,14 @@ def _threads(jobs: int) -> Iterator[ThreadPoolExecutor]:
             raise
 
 
-def _ready(todo: Sequence[Spec], under_way: Mapping[Any, Spec], jobs: int) -> list[Spec]:
+def _ready(study: Study, todo: Sequence[Spec], under_way: Sequence[Spec], jobs: int) -> list[Spec]:
     """The next runs to begin, as many as there is room for: those that read nothing unfinished."""
-    unfinished = {spec.name for spec in (*todo, *under_way.values())}
-    return [spec for spec in todo if not {*spec.needs, *spec.loads} & unfinished][: jobs - len(under_way)]
+    unfinished = {spec.name for spec in (*todo, *under_way)}
+    free = [spec for spec in todo if not {*spec.needs, *spec.loads} & unfinished]
+    together = [spec for spec in free if not study.is_alone(spec)]
+    if any(map(study.is_alone, under_way)):
+        return []
+    return together[: jobs - len(under_way)] if together or under_way else free[:1]
 
 
 def _up_to_date(study: Study, spec: Spec) -> bool:

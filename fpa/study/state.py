@@ -36,6 +36,10 @@ class Study:
         """The runs that are done when none is named."""
         return runs.once(self.specs) if profiles.get(self.profile).once else list(self.specs)
 
+    def is_alone(self, spec: runs.Spec) -> bool:
+        """Whether nothing may be executed beside a run: it times something, and its times count."""
+        return spec.timed and not profiles.get(self.profile).once
+
     def notebook(self, spec: runs.Spec) -> Path:
         """The notebook of a run."""
         return self.root / "notebooks" / spec.notebook
