@@ -79,7 +79,9 @@ def test_every_panel_is_labelled_and_logarithmic():
         assert axes.get_yscale() == "log"
         assert axes.get_xlabel() == "iteration (applications of the map)"
         assert axes.get_ylabel() and axes.get_title()
-    assert figure.get_suptitle() == r"Lasso – mean $\pm$ standard deviation over 20 instances"
+    assert (
+        figure.get_suptitle() == r"Lasso – mean $\pm$ standard deviation (cut at a tenth of the mean) over 20 instances"
+    )
     (legend,) = figure.legends
     assert [text.get_text() for text in legend.get_texts()] == list(RATES)
 

@@ -39,7 +39,13 @@ def _below(frame: pd.DataFrame) -> pd.Series:
 BANDS = {
     band.name: band
     for band in (
-        Band("std", r"mean $\pm$ standard deviation", "mean", _below, lambda frame: frame["mean"] + frame["std"]),
+        Band(
+            "std",
+            r"mean $\pm$ standard deviation (cut at a tenth of the mean)",
+            "mean",
+            _below,
+            lambda frame: frame["mean"] + frame["std"],
+        ),
         Band(
             "deciles", "median, 10 % to 90 % quantile", "median", lambda frame: frame["q10"], lambda frame: frame["q90"]
         ),

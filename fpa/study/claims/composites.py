@@ -22,6 +22,10 @@ def _needed(table: pd.DataFrame, method: str, level: str, what: str = "iteration
     return float(entry) if entry else float("inf")
 
 
+def _number(needed: float) -> str:
+    return "never" if needed == float("inf") else f"{needed:.4g}"
+
+
 def _all_precise(evidence: Evidence) -> Verdict:
     curves = evidence.curves(f"{LASSO}_ablation", "ablation")
     last = {name: float(curves.column(f"L2O-{name}", METRIC).iloc[-1]) for name in VARIANTS}
@@ -35,7 +39,7 @@ def _first(run: str, *others: str, model: str = PA) -> Callable[[Evidence], Verd
     def decide(evidence: Evidence) -> Verdict:
         table = evidence.table(run)
         needed = {name: _needed(table, name, "1e-06") for name in (model, *others)}
-        told = ", ".join(f"{name} {value:.4g}" for name, value in needed.items())
+        told = ", ".join(f"{name} {_number(value)}" for name, value in needed.items())
         return verdict(f"iterations to 1e-6: {told}", needed[model] < min(needed[name] for name in others))
 
     return decide
@@ -87,7 +91,7 @@ def _ratio(run: str, model: str, other: str, least: float) -> Callable[[Evidence
 def _within(model: str, most: int) -> Callable[[Evidence], Verdict]:
     def decide(evidence: Evidence) -> Verdict:
         needed = _needed(evidence.table(LOGISTIC), model, "1e-06")
-        return verdict(f"{model}: {needed:.4g} iterations to 1e-6", needed <= most)
+        return verdict(f"{model}: {_number(needed)} iterations to 1e-6", needed <= most)
 
     return decide
 
@@ -109,7 +113,7 @@ def _faster(run: str, other: str, level: str = "1e-06") -> Callable[[Evidence], 
     def decide(evidence: Evidence) -> Verdict:
         table = evidence.table(run)
         spent = {name: _needed(table, name, level, "ms") for name in (PA, other)}
-        told = ", ".join(f"{name} {value:.3g}" for name, value in spent.items())
+        told = ", ".join(f"{name} {_number(value)}" for name, value in spent.items())
         return verdict(f"ms per instance to {level}: {told}", spent[PA] < spent[other])
 
     return decide

@@ -94,7 +94,8 @@ def _kalman_residuals(evidence: Evidence) -> Verdict:
     curves = evidence.curves(RUNS["Kalman"])
     gains = {metric: curves.gain(RECURRENT, 10, metric) for metric in ("fixed_point", "primal", "dual")}
     ours = ", ".join(f"{metric} {gain:.2g}" for metric, gain in gains.items())
-    return verdict(f"gains at 10: {ours}", gains["fixed_point"] >= 3 * max(gains["primal"], gains["dual"]))
+    much_less = gains["fixed_point"] >= 3 * max(gains["primal"], gains["dual"])
+    return verdict(f"gains at 10: {ours}", much_less, exceeded=min(gains.values()) >= 3)
 
 
 def _overtaken(evidence: Evidence) -> Verdict:
@@ -111,7 +112,7 @@ CLAIMS = (
         "C01",
         "Fig. 1a",
         "Lasso: the recurrent model reaches 1e-3 in 25 iterations, AA in 35",
-        "25, 35, 50",
+        "25, AA 35, SCS 50",
         _lasso_crossing,
     ),
     Claim(
@@ -121,7 +122,13 @@ CLAIMS = (
         "correspondingly",
         _lasso_residuals,
     ),
-    Claim("C03", "Fig. 1b", "Kalman: the recurrent model reaches 1e-2 in 5 iterations", "5, 30, 30", _kalman_crossing),
+    Claim(
+        "C03",
+        "Fig. 1b",
+        "Kalman: the recurrent model reaches 1e-2 in 5 iterations",
+        "5, AA 30, SCS 30",
+        _kalman_crossing,
+    ),
     Claim(
         "C04",
         "Fig. 1b",
