@@ -113,8 +113,10 @@ def test_costs_are_positive_and_time_is_spent_where_networks_are_asked():
     curves = fpa.evaluate(fpa.Solver(), LASSO, fpa.role_key(0, "test"), 3, 5)
     frame = pd.concat(plotting.curves_frame("demo", "5 iterations", name, curves) for name in methods)
     assert len(cost.draw_cost(table, frame, methods, 5, "demo").axes) == 4
-    np.testing.assert_allclose(cost.elapsed(14.0, 5.0, (2, 4), 5), [4, 5, 9, 10, 14])
-    np.testing.assert_allclose(cost.elapsed(10.0, 5.0, (), 5), [2, 4, 6, 8, 10])
+    assert ((table["setup"] > 0) & (table["setup"] <= table["ms per instance"])).all()
+    np.testing.assert_allclose(cost.elapsed(15.0, 1.0, 5.0, (2, 4), 5), [5, 6, 10, 11, 15])
+    np.testing.assert_allclose(cost.elapsed(10.0, 0.0, 5.0, (), 5), [2, 4, 6, 8, 10])
+    np.testing.assert_allclose(cost.elapsed(7.0, 2.0, 9.0, (), 5), [3, 4, 5, 6, 7])
 
 
 def test_costs_are_those_of_the_instances_of_the_curves():

@@ -32,19 +32,27 @@ def cost(
 ) -> pd.DataFrame:
     """Milliseconds per instance of `num_steps` iterations in batches of each size, compiled before.
 
-    The median of up to `rounds` rounds in turn; a method that has taken `patience` seconds sits the others out.
+    `setup` is the part of it that the splitting takes before the first iteration, to factorise. Medians of up to
+    `rounds` rounds in turn; a call that has taken `patience` seconds sits the others out.
     """
     batches = {size: instances(distribution, key, size) for size in sizes}
-    calls = {
-        (name, size): functools.partial(_iterates, _traced(solvers[0]), distribution, batch, num_steps)
-        for name, solvers in methods.items()
-        for size, batch in batches.items()
-    }
+    calls: dict[tuple[str, str, int], Callable[[], Any]] = {}
+    for name, solvers in methods.items():
+        solver = _traced(solvers[0])
+        for size, batch in batches.items():
+            bound = fpa.Solver(solver.splitting), distribution, batch, jnp.int32(0)
+            calls[name, "setup", size] = functools.partial(_any_number, *bound)
+            calls[name, "all", size] = functools.partial(_iterates, solver, distribution, batch, num_steps)
     for call in calls.values():
         jax.block_until_ready(call())
     seconds = _seconds(calls, rounds, patience)
-    rows = [(name, size, 1e3 * float(np.median(taken)) / size) for (name, size), taken in seconds.items()]
-    return pd.DataFrame(rows, columns=["method", "batch", "ms per instance"])
+    ms = {case: 1e3 * float(np.median(taken)) / case[-1] for case, taken in seconds.items()}
+    rows = [
+        (name, size, min(ms[name, "setup", size], ms[name, "all", size]), ms[name, "all", size])
+        for name in methods
+        for size in sizes
+    ]
+    return pd.DataFrame(rows, columns=["method", "batch", "setup", "ms per instance"])
 
 
 def per_iteration(
@@ -127,18 +135,18 @@ def _any_number(solver, distribution, parameters, count):
     return jax.lax.map(one, parameters, batch_size=100)
 
 
-def elapsed(total: float, plain: float, boundaries: Sequence[int], num_steps: int) -> np.ndarray:
-    """When iterations 1, ..., `num_steps` are done: the last one after `total`, or after `plain` without networks.
+def elapsed(total: float, setup: float, plain: float, boundaries: Sequence[int], num_steps: int) -> np.ndarray:
+    """When iterations 1, ..., `num_steps` are done: the last one after `total`, of which `setup` comes first.
 
-    What a method takes beyond plain iteration is spent in equal parts: before the first iteration and at its
-    boundaries, or, for a method without any, in every iteration. A method as fast as plain iteration, or measured to
-    be faster, spends the same time in every iteration.
+    `plain` is what as many plain iterations take without setup. What a method takes beyond is spent in equal parts:
+    before the first iteration and at its boundaries, or, for a method without any, in every iteration. A method as fast
+    as plain iteration, or measured to be faster, spends the same time in every iteration.
     """
-    plain = min(plain, total)
+    plain = min(plain, total - setup)
     iterations = np.arange(1, num_steps + 1)
     calls = np.array([0, *(b for b in boundaries if b < num_steps)]) if boundaries else iterations - 1
     share = (calls[None] < iterations[:, None]).mean(axis=1)
-    return plain * iterations / num_steps + (total - plain) * share
+    return setup + plain * iterations / num_steps + (total - setup - plain) * share
 
 
 def draw_cost(
@@ -158,13 +166,14 @@ def draw_cost(
     shape = (len(sizes), len(metrics))
     size = (3.6 * len(metrics), 2.6 * len(sizes) + 0.6)
     figure, grid = plt.subplots(*shape, figsize=size, squeeze=False, layout="constrained")
-    milliseconds = table.set_index(["method", "batch"])["ms per instance"]
+    measured = table.set_index(["method", "batch"])
     for row, batch in zip(grid, sizes, strict=True):
         for axes, metric in zip(row, metrics, strict=True):
             for name, solvers in methods.items():
                 curve = frame[(frame["method"] == name) & (frame["metric"] == metric)].head(num_steps)
-                total = milliseconds[name, batch]
-                spent = elapsed(total, milliseconds[plain, batch], solvers[0].accelerator.boundaries, num_steps)
+                first, total = measured.loc[(name, batch)]
+                steps = np.ptp(measured.loc[(plain, batch)])
+                spent = elapsed(total, first, steps, solvers[0].accelerator.boundaries, num_steps)
                 look = METHODS[name]
                 axes.plot(spent[: len(curve)], curve["mean"], label=name, color=look.color, linestyle=look.line)
             axes.set_yscale("log")
