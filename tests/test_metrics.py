@@ -153,11 +153,7 @@ def test_what_is_shown_of_a_metric_can_be_drawn():
     at_corner = planes[(planes["p1"] == 2) & (planes["p2"] == -2) & (planes["constraint"] == 1)]["weight"]
     program = TOY.program({"p": jnp.array([2.0, -2.0])})
     np.testing.assert_allclose(at_corner, metric(program)[1][0])
-    costs = cost.per_iteration(TOY, methods, fpa.role_key(0, "test"), 4, [2])
-    assert list(costs.columns) == ["method", "batch", "setup", "iteration"] and len(costs) == 1
-    with pytest.raises(ValueError, match="asked asks its networks at some iterations only"):
-        switch = fpa.Switch(fpa.Picard(), 2, fpa.Picard())
-        cost.per_iteration(TOY, {"asked": [fpa.Solver(accelerator=switch)]}, fpa.role_key(0, "test"), 4, [2])
+    costs = cost.cost(TOY, methods, fpa.role_key(0, "test"), 4, [2])
     frame = pd.DataFrame(
         {"method": "DR", "metric": "error", "iteration": [1, 2], "mean": [0.1, 0.01], "num_instances": 5}
     )

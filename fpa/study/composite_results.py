@@ -16,7 +16,7 @@ from matplotlib.figure import Figure
 import fpa
 from fpa._progress import progress
 from fpa.study import composites, models
-from fpa.study.cost import per_iteration
+from fpa.study.cost import cost
 from fpa.study.session import Run
 
 _CHUNK = 32
@@ -107,7 +107,7 @@ def speed(
     Median over instances and models; NaN where the median instance never gets there. The milliseconds are per instance,
     of a batch of 32, and hold what comes before the first iteration: the Lipschitz constant where it is needed.
     """
-    costs = per_iteration(instances.family, methods, fpa.role_key(seed, "test"), num_steps, [_CHUNK])
+    costs = cost(instances.family, methods, fpa.role_key(seed, "test"), num_steps, [_CHUNK])
     rows = []
     for method, curve in gaps.items():
         setup, each = costs.set_index("method").loc[method, ["setup", "iteration"]]

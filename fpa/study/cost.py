@@ -18,6 +18,7 @@ from matplotlib.figure import Figure
 import fpa
 from fpa.study.plotting import METHODS, METRICS, limit_height
 
+_MANY = 500
 _CHUNK = inspect.signature(fpa.evaluate).parameters["chunk"].default
 
 
@@ -27,65 +28,34 @@ def cost(
     key: PRNGKeyArray,
     num_steps: int,
     sizes: Sequence[int],
-    rounds: int = 3,
-    patience: float = 3.0,
-) -> pd.DataFrame:
-    """Milliseconds per instance of `num_steps` iterations in batches of each size, compiled before.
-
-    `setup` is the part of it that the splitting takes before the first iteration, to factorise. Medians of up to
-    `rounds` rounds in turn; a call that has taken `patience` seconds sits the others out.
-    """
-    batches = {size: instances(distribution, key, size) for size in sizes}
-    calls: dict[tuple[str, str, int], Callable[[], Any]] = {}
-    for name, solvers in methods.items():
-        solver = _traced(solvers[0])
-        for size, batch in batches.items():
-            bound = fpa.Solver(solver.splitting), distribution, batch, jnp.int32(0)
-            calls[name, "setup", size] = functools.partial(_any_number, *bound)
-            calls[name, "all", size] = functools.partial(_iterates, solver, distribution, batch, num_steps)
-    for call in calls.values():
-        jax.block_until_ready(call())
-    seconds = _seconds(calls, rounds, patience)
-    ms = {case: 1e3 * float(np.median(taken)) / case[-1] for case, taken in seconds.items()}
-    rows = [
-        (name, size, min(ms[name, "setup", size], ms[name, "all", size]), ms[name, "all", size])
-        for name in methods
-        for size in sizes
-    ]
-    return pd.DataFrame(rows, columns=["method", "batch", "setup", "ms per instance"])
-
-
-def per_iteration(
-    distribution: fpa.AbstractDistribution,
-    methods: Mapping[str, Sequence[fpa.Solver]],
-    key: PRNGKeyArray,
-    num_steps: int,
-    sizes: Sequence[int],
     rounds: int = 20,
     patience: float = 2.0,
 ) -> pd.DataFrame:
-    """Milliseconds per instance: before the first iteration (`setup`) and for each of `num_steps` (`iteration`).
+    """Milliseconds per instance in batches of each size, compiled before: a row per size and method.
 
-    Differences magnify what disturbs the machine, so they are taken between the shortest of up to `rounds` rounds.
-    Raises ValueError for a method whose iterations are not all alike.
+    `setup` passes before the first iteration, `iteration` is one of the method, or, where networks are asked at some
+    iterations only, one in between; `ms per instance` is all of `num_steps`, networks included. Differences magnify
+    what disturbs the machine, so they are taken between the shortest of up to `rounds` rounds, over more iterations
+    where the batch is small; a call that has taken `patience` seconds sits the others out.
     """
-    for name, solvers in methods.items():
-        if solvers[0].accelerator.boundaries:
-            raise ValueError(f"per_iteration: {name} asks its networks at some iterations only; use `cost`.")
     rows = []
     for size in sizes:
-        batch = instances(distribution, key, size)
+        batch, many = instances(distribution, key, size), max(num_steps, _MANY // size)
         calls: dict[tuple[str, str], Callable[[], Any]] = {}
         for name, solvers in methods.items():
-            for case, count in {"setup": 0, "all": num_steps}.items():
-                arguments = _traced(solvers[0]), distribution, batch, jnp.int32(count)
-                calls[name, case] = functools.partial(_any_number, *arguments)
-            jax.block_until_ready(calls[name, "setup"]())
-        shortest = {case: 1e3 * min(taken) / size for case, taken in _seconds(calls, rounds, patience).items()}
+            solver = _traced(solvers[0])
+            between = fpa.Solver(solver.splitting) if solver.accelerator.boundaries else solver
+            for case, count in {"setup": 0, "many": many}.items():
+                calls[name, case] = functools.partial(_any_number, between, distribution, batch, jnp.int32(count))
+            if solver.accelerator.boundaries:
+                calls[name, "all"] = functools.partial(_iterates, solver, distribution, batch, num_steps)
+        shortest = {case: 1e3 * seconds / size for case, seconds in _shortest(calls, rounds, patience).items()}
         for name in methods:
-            setup = shortest[name, "setup"]
-            rows.append((name, size, setup, (shortest[name, "all"] - setup) / num_steps))
-    return pd.DataFrame(rows, columns=["method", "batch", "setup", "iteration"])
+            setup = min(shortest[name, "setup"], shortest[name, "many"])
+            iteration = (shortest[name, "many"] - setup) / many
+            plain = setup + num_steps * iteration
+            rows.append((name, size, setup, iteration, max(plain, shortest.get((name, "all"), plain))))
+    return pd.DataFrame(rows, columns=["method", "batch", "setup", "iteration", "ms per instance"])
 
 
 def instances(distribution: fpa.AbstractDistribution, key: PRNGKeyArray, num_instances: int) -> dict[str, Array]:
@@ -99,8 +69,13 @@ def _traced(solver: fpa.Solver) -> fpa.Solver:
     return jax.tree.map(jnp.asarray, solver)
 
 
-def _seconds(calls: Mapping[Any, Callable[[], Any]], rounds: int, patience: float) -> dict[Any, list[float]]:
-    """The seconds of every call in up to `rounds` rounds; one that has taken `patience` seconds sits the others out."""
+def _shortest(calls: Mapping[Any, Callable[[], Any]], rounds: int, patience: float) -> dict[Any, float]:
+    """The fewest seconds of every call in up to `rounds` rounds, after one that is not counted.
+
+    One that has taken `patience` seconds sits the others out.
+    """
+    for call in calls.values():
+        jax.block_until_ready(call())
     seconds: dict[Any, list[float]] = {case: [] for case in calls}
     for _ in range(rounds):
         for case, call in calls.items():
@@ -108,7 +83,7 @@ def _seconds(calls: Mapping[Any, Callable[[], Any]], rounds: int, patience: floa
                 begun = time.perf_counter()
                 jax.block_until_ready(call())
                 seconds[case].append(time.perf_counter() - begun)
-    return seconds
+    return {case: min(taken) for case, taken in seconds.items()}
 
 
 @eqx.filter_jit
@@ -135,18 +110,15 @@ def _any_number(solver, distribution, parameters, count):
     return jax.lax.map(one, parameters, batch_size=100)
 
 
-def elapsed(total: float, setup: float, plain: float, boundaries: Sequence[int], num_steps: int) -> np.ndarray:
-    """When iterations 1, ..., `num_steps` are done: the last one after `total`, of which `setup` comes first.
+def elapsed(setup: float, iteration: float, total: float, boundaries: Sequence[int], num_steps: int) -> np.ndarray:
+    """When iterations 1, ..., `num_steps` are done: each takes `iteration` after `setup`, and the last ends at `total`.
 
-    `plain` is what as many plain iterations take without setup. What a method takes beyond is spent in equal parts:
-    before the first iteration and at its boundaries, or, for a method without any, in every iteration. A method as fast
-    as plain iteration, or measured to be faster, spends the same time in every iteration.
+    What is left for networks is spent in equal parts, before the first iteration and at the boundaries.
     """
-    plain = min(plain, total - setup)
     iterations = np.arange(1, num_steps + 1)
-    calls = np.array([0, *(b for b in boundaries if b < num_steps)]) if boundaries else iterations - 1
+    calls = np.array([0, *(b for b in boundaries if b < num_steps)])
     share = (calls[None] < iterations[:, None]).mean(axis=1)
-    return setup + plain * iterations / num_steps + (total - setup - plain) * share
+    return setup + iteration * iterations + (total - setup - iteration * num_steps) * share
 
 
 def draw_cost(
@@ -156,12 +128,8 @@ def draw_cost(
     num_steps: int,
     title: str,
     metrics: Sequence[str] = ("primal", "dual"),
-    plain: str = "SCS",
 ) -> Figure:
-    """Mean residuals over milliseconds per instance: a line per batch size, a column per metric.
-
-    `plain` names the method whose iterations are those of all methods but for their networks.
-    """
+    """Mean residuals over milliseconds per instance: a line per batch size, a column per metric."""
     sizes = list(table["batch"].unique())
     shape = (len(sizes), len(metrics))
     size = (3.6 * len(metrics), 2.6 * len(sizes) + 0.6)
@@ -171,9 +139,8 @@ def draw_cost(
         for axes, metric in zip(row, metrics, strict=True):
             for name, solvers in methods.items():
                 curve = frame[(frame["method"] == name) & (frame["metric"] == metric)].head(num_steps)
-                first, total = measured.loc[(name, batch)]
-                steps = np.ptp(measured.loc[(plain, batch)])
-                spent = elapsed(total, first, steps, solvers[0].accelerator.boundaries, num_steps)
+                setup, iteration, total = measured.loc[(name, batch)]
+                spent = elapsed(setup, iteration, total, solvers[0].accelerator.boundaries, num_steps)
                 look = METHODS[name]
                 axes.plot(spent[: len(curve)], curve["mean"], label=name, color=look.color, linestyle=look.line)
             axes.set_yscale("log")

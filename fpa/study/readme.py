@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from fpa.study import verdict
 from fpa.study.errors import StudyError
 from fpa.study.writing import write_text
 
@@ -30,10 +31,9 @@ def rendered(root: Path) -> str:
     """The README as it has to be."""
     folder = root / "figures" / PROFILE
     text = (root / "README.md").read_text()
-    for name, render in (("scorecard", _scorecard), ("bench", _bench)):
-        path = folder / {"scorecard": "claims.csv", "bench": "bench.csv"}[name]
-        if path.is_file():
-            text = _replace(text, name, render(pd.read_csv(path)))
+    for name, (needed, render) in _BLOCKS.items():
+        if all((folder / file).is_file() for file in needed):
+            text = _replace(text, name, render(folder))
     return text
 
 
@@ -44,12 +44,24 @@ def _replace(text: str, name: str, block: str) -> str:
     return pattern.sub(lambda _: f"<!-- {name} -->\n{block}\n<!-- /{name} -->", text)
 
 
-def _scorecard(claims: pd.DataFrame) -> str:
+def _verdict(folder: Path) -> str:
+    table = verdict.verdict(folder)
+    methods = list(table.columns[2:])
+    least = table[methods].min(axis=1)
+    for method in methods:
+        cells = table[method].map(_cell)
+        table[method] = cells.where(table[method] > least, "**" + cells + "**")
+    return _markdown(table)
+
+
+def _scorecard(folder: Path) -> str:
+    claims = pd.read_csv(folder / "claims.csv")
     counts = ", ".join(f"{count} {holds}" for holds, count in claims["holds"].value_counts().items())
     return f"{len(claims)} claims: {counts}.\n\n{_markdown(claims.drop(columns='source'))}"
 
 
-def _bench(table: pd.DataFrame) -> str:
+def _bench(folder: Path) -> str:
+    table = pd.read_csv(folder / "bench.csv")
     first = table.iloc[0]
     counts = ", ".join(f"{count} {family}" for family, count in table.groupby("family")["instances"].first().items())
     head = (
@@ -68,3 +80,10 @@ def _markdown(table: pd.DataFrame) -> str:
 def _cell(value: object) -> str:
     text = "" if value != value else f"{value:.2g}" if type(value) is float else str(value)
     return text.replace("|", "\\|")
+
+
+_BLOCKS = {
+    "verdict": (verdict.NEEDED, _verdict),
+    "scorecard": (("claims.csv",), _scorecard),
+    "bench": (("bench.csv",), _bench),
+}
