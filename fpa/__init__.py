@@ -6,9 +6,14 @@ iterated?); both are Equinox modules.
 
 from fpa.accelerators import AbstractAccelerator as AbstractAccelerator
 from fpa.accelerators import AbstractMixing as AbstractMixing
+from fpa.accelerators import AbstractNetwork as AbstractNetwork
+from fpa.accelerators import AbstractRecurrentNetwork as AbstractRecurrentNetwork
+from fpa.accelerators import AbstractSteady as AbstractSteady
 from fpa.accelerators import AdaLISTA as AdaLISTA
 from fpa.accelerators import Adam as Adam
 from fpa.accelerators import AndersonAcceleration as AndersonAcceleration
+from fpa.accelerators import Correction as Correction
+from fpa.accelerators import Initializer as Initializer
 from fpa.accelerators import Intermittent as Intermittent
 from fpa.accelerators import LearnedMetric as LearnedMetric
 from fpa.accelerators import Nesterov as Nesterov
@@ -27,6 +32,7 @@ from fpa.cones import PositiveSemidefinite as PositiveSemidefinite
 from fpa.cones import Product as Product
 from fpa.cones import SecondOrder as SecondOrder
 from fpa.cones import Zero as Zero
+from fpa.distributions import AbstractCompositeDistribution as AbstractCompositeDistribution
 from fpa.distributions import AbstractConeDistribution as AbstractConeDistribution
 from fpa.distributions import AbstractDistribution as AbstractDistribution
 from fpa.distributions import BoxQP as BoxQP
@@ -50,6 +56,8 @@ from fpa.evaluation import evaluate as evaluate
 from fpa.evaluation import evaluate_models as evaluate_models
 from fpa.evaluation import iterations_to as iterations_to
 from fpa.functions import L1 as L1
+from fpa.functions import AbstractProximable as AbstractProximable
+from fpa.functions import AbstractSmooth as AbstractSmooth
 from fpa.functions import Box as Box
 from fpa.functions import GroupL2 as GroupL2
 from fpa.functions import LeastSquares as LeastSquares
@@ -63,6 +71,8 @@ from fpa.maps import SCS as SCS
 from fpa.maps import AbstractFixedPointMap as AbstractFixedPointMap
 from fpa.maps import AbstractMetric as AbstractMetric
 from fpa.maps import AbstractSplitting as AbstractSplitting
+from fpa.maps import AbstractStepSize as AbstractStepSize
+from fpa.maps import AbstractUnscaledMap as AbstractUnscaledMap
 from fpa.maps import ActiveSetMetric as ActiveSetMetric
 from fpa.maps import ConstantMetric as ConstantMetric
 from fpa.maps import DouglasRachford as DouglasRachford
@@ -75,6 +85,7 @@ from fpa.persistence import halved as halved
 from fpa.persistence import load as load
 from fpa.persistence import read_header as read_header
 from fpa.persistence import save as save
+from fpa.programs import AbstractProgram as AbstractProgram
 from fpa.programs import ConeProgram as ConeProgram
 from fpa.programs import Point as Point
 from fpa.programs import Residuals as Residuals
@@ -82,6 +93,8 @@ from fpa.solver import Solution as Solution
 from fpa.solver import Solver as Solver
 from fpa.solver import Status as Status
 from fpa.solver import Trace as Trace
+from fpa.training import AbstractObjective as AbstractObjective
+from fpa.training import AbstractValidation as AbstractValidation
 from fpa.training import LastError as LastError
 from fpa.training import LastGap as LastGap
 from fpa.training import LastKKT as LastKKT

@@ -1,5 +1,6 @@
 """Convergence curves over test instances, and iterations to a tolerance."""
 
+import operator
 from collections.abc import Sequence
 
 import equinox as eqx
@@ -75,11 +76,12 @@ def evaluate(
     The instances depend on `key` and `chunk` alone, so that methods evaluated with the same key see the same ones.
     Numbers in the solver (scalars of the map, say) are traced: solvers that differ only in them are compiled once.
     """
+    num_steps = operator.index(num_steps)
     for name, value in (("num_instances", num_instances), ("chunk", chunk)):
         if value < 1:
             raise ValueError(f"evaluate: {name} must be at least 1, got {value}.")
     count = -(-num_instances // chunk)
-    solver = jax.tree.map(jnp.asarray, solver)
+    solver = traced(solver)
     batches = stream(distribution, key, count * chunk, chunk)
     traces = [
         jax.device_get(_traces(solver, distribution, batch, num_steps))
@@ -87,6 +89,11 @@ def evaluate(
     ]
     joined = jax.tree.map(lambda *parts: np.concatenate(parts)[None, :num_instances], *traces)
     return Curves({metric: getattr(joined, metric) for metric in METRICS}, joined.valid)
+
+
+def traced(solver: Solver) -> Solver:
+    """The solver with its floating-point numbers as arrays, so that solvers that differ in them are compiled once."""
+    return jax.tree.map(lambda leaf: jnp.asarray(leaf) if eqx.is_inexact_array_like(leaf) else leaf, solver)
 
 
 def evaluate_models(

@@ -88,8 +88,9 @@ def site_layout(canonical: Canonical, families: Sequence[Labels]) -> Layout:
 def _graph(canonical: Canonical) -> _Graph:
     m, n = canonical.b.base.shape[0], canonical.c.base.shape[0]
     cols, rows = np.divmod(np.flatnonzero((np.asarray(canonical.A.base) != 0) | _varies(canonical.A)), m)
-    coupled = canonical.cone.average(jnp.asarray(np.random.default_rng(0).random(m)))
-    return _Graph(rows, cols, np.unique(np.asarray(coupled), return_inverse=True)[1], m, n)
+    draws = np.random.default_rng(0).random((2, m))  # two, as single precision has few different numbers
+    coupled = np.stack([np.asarray(canonical.cone.average(jnp.asarray(draw))) for draw in draws])
+    return _Graph(rows, cols, np.unique(coupled, axis=1, return_inverse=True)[1].ravel(), m, n)
 
 
 def _varies(affine) -> np.ndarray:
@@ -158,8 +159,8 @@ def _adopt(labels: np.ndarray, owner: np.ndarray, met: np.ndarray) -> np.ndarray
 
 def _table(graph: _Graph, given: tuple[np.ndarray, ...], labels: tuple[np.ndarray, ...]) -> np.ndarray:
     """One line per site of the commonest make: its columns as x, its rows as y and as s; the named ones first."""
-    sites = range(max(part.max(initial=-1) for part in labels) + 1)
-    parts = [[_members(*pair, site) for pair in zip(given, labels, strict=True)] for site in sites]
+    sites = np.unique(np.concatenate(labels))
+    parts = [[_members(*pair, site) for pair in zip(given, labels, strict=True)] for site in sites[sites >= 0]]
     makes = [(columns.size, rows.size) for columns, rows in parts]
     if not makes:
         return np.zeros((0, 0), int)

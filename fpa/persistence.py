@@ -9,6 +9,7 @@ import importlib
 import json
 import zipfile
 import zlib
+from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -25,25 +26,38 @@ _FORMAT = 1
 _TRUSTED = ("fpa", "equinox")
 
 
-def save(path: str | Path, solver: Solver, distribution: AbstractDistribution | None = None, note: Any = None) -> None:
-    """Write `solver` to `path`, with a description of the family it was trained for and a `note`, any JSON."""
+def save(
+    path: str | Path,
+    solver: Solver,
+    distribution: AbstractDistribution | None = None,
+    note: Any = None,
+    trusted: Sequence[str] = (),
+) -> None:
+    """Write `solver` to `path`, with a description of the family it was trained for and a `note`, any JSON.
+
+    Modules of your own packages may be in it if the packages are among `trusted`, here and in `load`.
+    """
     arrays: list[np.ndarray] = []
     header = {
         "format": _FORMAT,
         "fpa": version("fpa"),
         "family": None if distribution is None else describe(distribution),
         "note": note,
-        "solver": _encode(solver, arrays),
+        "solver": _encode(solver, arrays, (*_TRUSTED, *trusted)),
     }
     text = np.frombuffer(json.dumps(header).encode(), np.uint8)
     with Path(path).open("wb") as file:
         np.savez_compressed(file, allow_pickle=False, header=text, **{f"a{k}": a for k, a in enumerate(arrays)})
 
 
-def load(path: str | Path) -> Solver:
-    """The solver that `save` wrote to `path`; raises ValueError where the file is not one of those."""
+def load(path: str | Path, trusted: Sequence[str] = ()) -> Solver:
+    """The solver that `save` wrote to `path`; raises ValueError where the file is not one of those.
+
+    Nothing in the file is executed, but the modules that it names are imported, if they are of fpa, of Equinox, or of
+    the packages in `trusted`.
+    """
     header, arrays = _read(Path(path))
-    return _decode(header["solver"], arrays)
+    return _decode(header["solver"], arrays, (*_TRUSTED, *trusted))
 
 
 def read_header(path: str | Path) -> dict[str, Any]:
@@ -96,18 +110,20 @@ def halved(module: Any) -> Any:
     return jax.tree.map(half, module)
 
 
-def _encode(node: Any, arrays: list[np.ndarray]) -> Any:
+def _encode(node: Any, arrays: list[np.ndarray], trusted: tuple[str, ...]) -> Any:
     if node is None or isinstance(node, bool | int | float | str):
         return node
     if isinstance(node, eqx.Module):
         kind = type(node)
-        if kind.__module__.split(".")[0] not in _TRUSTED:
-            raise ValueError(f"save: {kind.__module__}.{kind.__qualname__} is not of fpa, and could not be loaded.")
+        package = kind.__module__.split(".")[0]
+        if package not in trusted:
+            name = f"{kind.__module__}.{kind.__qualname__}"
+            raise ValueError(f"save: {name} is not of fpa, and could not be loaded; pass trusted=({package!r},).")
         fields = {field.name: getattr(node, field.name) for field in dataclasses.fields(node)}
-        encoded = {name: _encode(value, arrays) for name, value in fields.items()}
+        encoded = {name: _encode(value, arrays, trusted) for name, value in fields.items()}
         return {"class": f"{kind.__module__}:{kind.__qualname__}", "fields": encoded}
     if isinstance(node, tuple | list):
-        return {type(node).__name__: [_encode(value, arrays) for value in node]}
+        return {type(node).__name__: [_encode(value, arrays, trusted) for value in node]}
     if isinstance(node, jax.Array | np.ndarray | np.generic):
         return _encode_array(np.asarray(node), arrays, isinstance(node, jax.Array))
     raise ValueError(f"save: cannot write a {type(node).__name__} to a file: {node!r}.")
@@ -120,24 +136,24 @@ def _encode_array(array: np.ndarray, arrays: list[np.ndarray], on_device: bool) 
     return {"array": len(arrays) - 1, "dtype": array.dtype.name, "jax": on_device}
 
 
-def _decode(node: Any, arrays: dict[str, np.ndarray]) -> Any:
+def _decode(node: Any, arrays: dict[str, np.ndarray], trusted: tuple[str, ...]) -> Any:
     if not isinstance(node, dict):
         return node
     if "array" in node:
         array = arrays[f"a{node['array']}"].astype(node["dtype"])
         return jax.device_put(array) if node["jax"] else array
     if "class" in node:
-        module = object.__new__(_class(node["class"]))
+        module = object.__new__(_class(node["class"], trusted))
         for name, value in node["fields"].items():
-            object.__setattr__(module, name, _decode(value, arrays))
+            object.__setattr__(module, name, _decode(value, arrays, trusted))
         return module
     ((kind, values),) = node.items()
-    return {"tuple": tuple, "list": list}[kind](_decode(value, arrays) for value in values)
+    return {"tuple": tuple, "list": list}[kind](_decode(value, arrays, trusted) for value in values)
 
 
-def _class(name: str) -> type:
+def _class(name: str, trusted: tuple[str, ...]) -> type:
     module, _, qualified = name.partition(":")
-    kind = getattr(importlib.import_module(module), qualified, None) if module.split(".")[0] in _TRUSTED else None
+    kind = getattr(importlib.import_module(module), qualified, None) if module.split(".")[0] in trusted else None
     if not (isinstance(kind, type) and issubclass(kind, eqx.Module)):
         raise ValueError(f"load: the file names the class {name!r}, which is no module of this version.")
     return kind

@@ -111,6 +111,8 @@ class ConeProgram(AbstractProgram):
                 )
         if self.P is not None and self.P.shape != (n, n):
             raise ValueError(f"ConeProgram: P must have shape {(n, n)} to fit A of shape {(m, n)}, got {self.P.shape}.")
+        if self.P is not None and not isinstance(self.P, Tracer) and not np.allclose(self.P, self.P.T):
+            raise ValueError("ConeProgram: P must be symmetric; give both of its triangles.")
         if self.cone.dim != m:
             raise ValueError(f"ConeProgram: the cone has dimension {self.cone.dim}, but A has {m} rows.")
 

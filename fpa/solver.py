@@ -168,19 +168,20 @@ class Solver(eqx.Module):
         tol: SupportsFloat | None = None,
         max_steps: SupportsIndex = 10_000,
         start: Point | None = None,
-        certificate_tol: float = 1e-7,
+        certificate_tol: SupportsFloat | None = None,
     ) -> Solution:
         """Iterate until the primal and dual residuals and the gap are at most `tol`; see the program's `residuals`.
 
         By default `tol` is 1e-6, or what the data's precision resolves: 1.2e-5 in single precision.
         Residuals are looked at every 10 iterations, and once before the first where a warm `start` is given. A
-        program is infeasible (unbounded) when a certificate holds to `certificate_tol`. Not differentiable in
-        reverse mode; `trace` is. Raises ValueError for a `tol` that the precision of the data cannot resolve.
+        program is infeasible (unbounded) when a certificate holds to `certificate_tol`, by default 1e-7 or the like.
+        Not differentiable in reverse mode; `trace` is. Raises ValueError for what the data's precision cannot resolve.
         """
         max_steps = operator.index(max_steps)
         if max_steps < 0:
             raise ValueError(f"Solver.solve: max_steps must not be negative, got {max_steps}.")
-        tols = _tolerance(tol, program.origin.x.dtype), float(certificate_tol)
+        asked = {"tol": (tol, 1e-6), "certificate_tol": (certificate_tol, 1e-7)}
+        tols = tuple(_tolerance(name, *numbers, program.origin.x.dtype) for name, numbers in asked.items())
         return self._solve(program, tols, max_steps, _like(program, start))
 
     @eqx.filter_jit
@@ -199,13 +200,11 @@ class Solver(eqx.Module):
         return Solution(last.point, status, last.iterations, last.residuals)
 
     def _advance(self, op, progress, begin, end, tols):
-        """Iterations begin+1, ..., end of `solve`: first what does not fill a chunk, then chunk by chunk."""
-        first, chunks = (end - begin) % _CHECK_EVERY, (end - begin) // _CHECK_EVERY
-        if first:
-            progress = self._while_running(op, progress, begin + first, first, tols)
-        if chunks:
-            progress = self._while_running(op, progress, end, _CHECK_EVERY, tols)
-        return progress
+        """Iterations begin+1, ..., end of `solve`: chunk by chunk, and at last what does not fill one."""
+        rest = (end - begin) % _CHECK_EVERY
+        if begin < end - rest:
+            progress = self._while_running(op, progress, end - rest, _CHECK_EVERY, tols)
+        return self._while_running(op, progress, end, rest, tols) if rest else progress
 
     def _cross(self, op, z, state, iteration):
         """Cross the boundary after `iteration` steps, if there is one."""
@@ -252,13 +251,11 @@ def _segments(accelerator: AbstractAccelerator, start: int, stop: int) -> list[i
     return sorted({b for b in accelerator.boundaries if start < b < stop} | {stop})
 
 
-def _tolerance(tol: SupportsFloat | None, dtype) -> float:
+def _tolerance(name: str, asked: SupportsFloat | None, default: float, dtype) -> float:
     smallest = 100 * float(jnp.finfo(dtype).eps)
-    if tol is None:
-        return max(1e-6, smallest)
-    tol = float(tol)
+    tol = max(default, smallest) if asked is None else float(asked)
     if not tol >= smallest:
-        raise ValueError(f"Solver.solve: tol={tol} is below what {dtype} resolves; use at least {smallest:.1e}.")
+        raise ValueError(f"Solver.solve: {name}={tol} is below what {dtype} resolves; use at least {smallest:.1e}.")
     return tol
 
 
@@ -275,7 +272,7 @@ def _first_solution(program: AbstractProgram, tol: float, start: Point | None) -
     """Before the first iteration: solved if `start` lies in the cones and its residuals are small."""
     point = program.origin if start is None else start
     residuals = program.residuals(point)
-    solved = (residuals.worst <= tol) & (program.outside(point) <= tol) & (start is not None)
+    solved = (jnp.maximum(residuals.worst, program.outside(point)) <= tol) & (start is not None)
     status = jnp.where(solved, jnp.int32(Status.SOLVED), jnp.int32(Status.RUNNING))
     return Solution(point, status, jnp.zeros((), jnp.int32), residuals)
 
@@ -286,7 +283,7 @@ def _judge(op, fz, point: Point, iterations, tols: tuple[float, float]) -> Solut
     proof = op.program.certify(op.certificate(fz), certificate_tol)
     cases = [
         (~jnp.all(jnp.isfinite(fz)), Status.NONFINITE),
-        (op.scale(fz)[1] & (residuals.worst <= tol), Status.SOLVED),
+        (op.scale(fz)[1] & (jnp.maximum(residuals.worst, op.program.outside(point)) <= tol), Status.SOLVED),
         (proof.infeasible, Status.INFEASIBLE),
         (proof.unbounded, Status.UNBOUNDED),
     ]

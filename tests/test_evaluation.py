@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from problems import Portfolio
 
-from fpa.accelerators import AndersonAcceleration, Picard
+from fpa.accelerators import AbstractSteady, AndersonAcceleration, Picard
 from fpa.distributions import role_key, sample_batch, stream
 from fpa.evaluation import METRICS, Curves, evaluate, iterations_to
 from fpa.maps import SCS
@@ -31,6 +31,25 @@ def random_curves(models: int = 2, instances: int = 7, iterations: int = 5) -> C
 def curves(accelerator: str, num_instances: int) -> Curves:
     solver = Solver(accelerator=Picard() if accelerator == "picard" else AndersonAcceleration())
     return evaluate(solver, FAMILY, KEY, num_instances, STEPS, CHUNK)
+
+
+class Decorated(AbstractSteady):
+    """Plain iteration with a module of Equinox that has a function among its fields."""
+
+    network: eqx.nn.MLP
+
+    def init(self, op, start=None):
+        return (op.initial() if start is None else start), None
+
+    def step(self, op, z, state):
+        fz, point = op(z)
+        return fz + 0 * self.network(jnp.zeros(1)), state, fz, point
+
+
+def test_networks_of_equinox_and_numbers_of_numpy_are_welcome():
+    decorated = Solver(accelerator=Decorated(eqx.nn.MLP(1, "scalar", 2, 1, key=jax.random.key(0))))
+    ours = evaluate(decorated, FAMILY, KEY, 3, np.int64(STEPS), CHUNK)
+    np.testing.assert_allclose(ours.values["primal"], curves("picard", 3).values["primal"], rtol=1e-6)
 
 
 def test_statistics_are_those_of_numpy():

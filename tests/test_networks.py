@@ -99,6 +99,13 @@ def test_features_and_observations_of_the_lasso_are_found():
     assert [group.shape for group in layout.groups] == [(5, 6), (7, 2), (1, 10)]
 
 
+def test_a_layout_does_not_depend_on_how_sites_are_numbered():
+    family = Lasso(p=5, q=7)
+    expected = site_layout(family.canonical, [{"z": np.arange(5)}, {"g": np.arange(7)}])
+    layout = site_layout(family.canonical, [{"z": 10 * np.arange(5) + 3}, {"g": 7 * np.arange(7)}])
+    assert all(np.array_equal(a, b) for a, b in zip(layout.groups, expected.groups, strict=True))
+
+
 def _lasso_network(op, layout, seed=0):
     _, later = shapes(op, 0)
     ordered = (False,) * len(layout.groups)

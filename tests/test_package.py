@@ -107,11 +107,11 @@ def test_the_wheel_is_what_is_imported(isolated):
     assert isolated("import fpa; print(fpa.__file__)").stdout.startswith(str(isolated.target))
 
 
-def test_the_readme_snippet_runs_without_the_extras(isolated):
+def test_the_readme_snippets_run_without_the_extras(isolated):
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
-    snippet = re.search(r"^```python\n(.*?)^```", readme, flags=re.MULTILINE | re.DOTALL)
-    assert snippet is not None
-    result = isolated(snippet[1])
+    snippets = re.findall(r"^```python\n(.*?)^```", readme, flags=re.MULTILINE | re.DOTALL)
+    assert len(snippets) == 2
+    result = isolated("\n".join(snippets))
     assert result.returncode == 0, result.stderr
 
 

@@ -89,7 +89,7 @@ def test_what_is_no_saved_solver_is_refused(tmp_path):
 
 @pytest.mark.parametrize("name", ["os:system", "fpa.persistence:save", "fpa.cones:Nothing", "numpy:ndarray"])
 def test_only_modules_come_out_of_a_file(name, tmp_path, monkeypatch):
-    monkeypatch.setattr("fpa.persistence._encode", lambda node, arrays: {"class": name, "fields": {}})
+    monkeypatch.setattr("fpa.persistence._encode", lambda node, arrays, trusted: {"class": name, "fields": {}})
     fpa.save(tmp_path / "solver.npz", fpa.Solver())
     with pytest.raises(ValueError, match=f"names the class '{name}'"):
         fpa.load(tmp_path / "solver.npz")
@@ -105,6 +105,14 @@ def test_what_could_not_be_loaded_is_not_saved(tmp_path):
     assert not (tmp_path / "solver.npz").exists()
 
 
+def test_modules_of_a_trusted_package_are_saved_and_loaded(tmp_path):
+    trusted = (Foreign.__module__.split(".")[0],)
+    fpa.save(tmp_path / "solver.npz", fpa.Solver(accelerator=Foreign()), trusted=trusted)
+    assert type(fpa.load(tmp_path / "solver.npz", trusted).accelerator) is Foreign
+    with pytest.raises(ValueError, match="Foreign', which is no module of this version"):
+        fpa.load(tmp_path / "solver.npz")
+
+
 def test_what_half_precision_cannot_hold_stays_as_it_is():
     large, small = fpa.halved((jnp.array([1e5, 1.0], jnp.float32), jnp.array([1 / 3], jnp.float32)))
     assert np.array_equal(large, np.float32([1e5, 1.0])) and small[0] == np.float32(np.float16(1 / 3))
@@ -112,4 +120,4 @@ def test_what_half_precision_cannot_hold_stays_as_it_is():
 
 def test_what_cannot_be_saved_is_named():
     with pytest.raises(ValueError, match="cannot write a function to a file"):
-        fpa.persistence._encode(lambda: 0, [])
+        fpa.persistence._encode(lambda: 0, [], ())

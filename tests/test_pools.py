@@ -136,7 +136,7 @@ def test_calibration_leaves_out_what_has_no_solution():
     ("option", "message"),
     [
         (dict(num_instances=0), "num_instances must be at least 1, got 0"),
-        (dict(history=5), "history must lie between 0 and 4, got 5"),
+        (dict(history=5), "history must lie between 1 and 4, got 5"),
     ],
 )
 def test_what_calibration_cannot_do_is_named(option, message):

@@ -116,6 +116,7 @@ def test_the_context_is_empty_or_what_is_given():
         ({"b": np.ones((3, 1))}, r"b must have shape \(3,\) .*, got \(3, 1\)"),
         ({"c": np.ones(3)}, r"c must have shape \(2,\) to fit A of shape \(3, 2\), got \(3,\)"),
         ({"c": 1.0}, r"c must have shape \(2,\) .*, got \(\)"),
+        ({"P": np.array([[2.0, 1.0], [0.0, 2.0]])}, "P must be symmetric; give both of its triangles"),
         ({"cone": Product([NonNegative(2)])}, r"cone has dimension 2, but A has 3 rows"),
         ({"cone": PositiveSemidefinite(3)}, r"cone has dimension 6, but A has 3 rows"),
         ({"cone": Product([])}, r"cone has dimension 0, but A has 3 rows"),

@@ -161,6 +161,13 @@ def test_adam_follows_its_formula():
         np.testing.assert_array_equal(point.x, z)
 
 
+def test_a_point_outside_the_set_is_no_solution():
+    program = fpa.CompositeProgram(fpa.LeastSquares(jnp.eye(3), -jnp.ones(3)), fpa.nonnegativity())
+    solution = fpa.Solver(fpa.Subgradient(), fpa.Adam(0.1, (0.0, 0.0))).solve(program, tol=1e-2, max_steps=200)
+    np.testing.assert_allclose(solution.point.x, -1, atol=0.2)
+    assert solution.residuals.primal > 0.1 and solution.status == fpa.Status.INACCURATE
+
+
 def test_the_rate_of_adamhd_follows_its_own_gradient():
     """The derivative of F at the next iterate with respect to the step size that led there."""
     op = fpa.Subgradient().bind(first(fpa.SparseCoding(8, 12, 3)))

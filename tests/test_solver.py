@@ -137,6 +137,12 @@ def test_infeasible_and_unbounded_programs_are_told_apart():
     assert statuses(impossible()[1]) == 2 * (5 * ["INFEASIBLE"] + 5 * ["UNBOUNDED"])
 
 
+def test_they_are_told_apart_in_single_precision_too():
+    programs = jax.tree.map(lambda leaf: leaf[:10].astype(jnp.float32), impossible()[0])
+    solution = eqx.filter_jit(eqx.filter_vmap(SOLVER.solve))(programs)
+    assert statuses(jax.device_get(solution)) == 5 * ["INFEASIBLE"] + 5 * ["UNBOUNDED"]
+
+
 @pytest.mark.parametrize("k", [0, 1, 2, 3, 4, 10, 11, 12, 13, 14])
 def test_a_certificate_of_infeasibility_checks(k):
     program, point = (instance(batch, k) for batch in (impossible()[0], impossible()[1].point))

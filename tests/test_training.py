@@ -11,7 +11,7 @@ import pytest
 from models import LASSO, bound, intermittent
 
 from fpa.accelerators import AndersonAcceleration
-from fpa.distributions import AbstractConeDistribution, role_key
+from fpa.distributions import AbstractConeDistribution, RobustKalman, SparseCoding, role_key, sample_batch
 from fpa.maps import SCS
 from fpa.solver import Solver
 from fpa.training import (
@@ -24,6 +24,8 @@ from fpa.training import (
     num_models,
     stack,
 )
+from fpa.training.checkpoint import identity
+from fpa.training.pools import compute_targets
 
 OP = bound(LASSO)
 EXACT = Solver(accelerator=AndersonAcceleration(memory=10))
@@ -115,6 +117,25 @@ def test_a_checkpoint_of_another_call_is_refused(change, tmp_path):
     _train([0, 1], WINDOWS, **options)
     with pytest.raises(ValueError, match="belongs to another training run"):
         _train([0, 1], WINDOWS, **options | change)
+
+
+def test_an_identity_tells_settings_apart_and_nothing_else():
+    families = lambda: [RobustKalman(4, outliers=0.2), RobustKalman(4, outliers=0.5), SparseCoding(4, 5, 1)]  # noqa: E731
+    models = lambda: [_model(), Solver(accelerator=intermittent(OP, 0, access=(1, 4), tau=3.0))]  # noqa: E731
+    objectives = lambda: [WINDOWS, Regression(weights=jnp.ones(3)), Regression(weights=jnp.zeros(3))]  # noqa: E731
+    for make in (families, models, objectives):
+        first, again = ([identity(KEY, part) for part in make()] for _ in range(2))
+        assert len(set(first)) == len(first) and first == again
+
+
+def test_where_nothing_is_trainable_the_remedy_is_named():
+    with pytest.raises(ValueError, match=r"for a learned metric it is lambda solver: solver\.splitting\.metric"):
+        fit(stack([Solver()]), LASSO, WINDOWS, KEY, num_updates=1, batch_size=1, optimizer=ADAM)
+
+
+def test_instances_without_a_solution_are_no_targets():
+    never = Regression(reference=Solver(SCS()), tol=1e-9, max_steps=10)
+    assert np.isnan(compute_targets(never, LASSO, sample_batch(LASSO, KEY, 2)).x).all()
 
 
 def test_an_ensemble_holds_what_differs_and_has_no_more_models():

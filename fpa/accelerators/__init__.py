@@ -4,6 +4,7 @@ from fpa.accelerators.ada_lista import AdaLISTA as AdaLISTA
 from fpa.accelerators.anderson import AndersonAcceleration as AndersonAcceleration
 from fpa.accelerators.base import AbstractAccelerator as AbstractAccelerator
 from fpa.accelerators.base import AbstractMixing as AbstractMixing
+from fpa.accelerators.base import AbstractSteady as AbstractSteady
 from fpa.accelerators.cells import GRU as GRU
 from fpa.accelerators.cells import LSTM as LSTM
 from fpa.accelerators.cells import AbstractCell as AbstractCell

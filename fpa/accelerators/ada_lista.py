@@ -5,10 +5,10 @@ from typing import Any
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
-from fpa.accelerators.base import AbstractAccelerator
+from fpa.accelerators.base import AbstractSteady
 
 
-class AdaLISTA(AbstractAccelerator):
+class AdaLISTA(AbstractSteady):
     """x_{k+1} = S(x_k - g_k A'(W1'W1 A x_k - W2'b), t_k) with soft thresholding S, and learned W1, W2 (m x m), g and t.
 
     The map is that of `ProximalGradient` on `LeastSquares`. g and t have a number for each layer; the last layer's
@@ -42,10 +42,3 @@ class AdaLISTA(AbstractAccelerator):
         x, point = op.in_metric(jnp.full_like(z, weight)).backward(z - step[layer] * left)
         plain, _ = op(z)
         return x, state + 1, plain, point
-
-    @property
-    def boundaries(self):
-        return ()
-
-    def cross(self, op, z, state, iteration):
-        return z, state

@@ -38,7 +38,18 @@ class AbstractAccelerator(eqx.Module):
         """What happens at the boundary after `iteration` steps."""
 
 
-class AbstractMixing(AbstractAccelerator):
+class AbstractSteady(AbstractAccelerator):
+    """An accelerator that does the same at every iteration: it has no boundaries."""
+
+    @property
+    def boundaries(self):
+        return ()
+
+    def cross(self, op, z, state, iteration):
+        return z, state
+
+
+class AbstractMixing(AbstractSteady):
     """An accelerator that applies f once per step and then mixes what it knows into the next iterate."""
 
     @abstractmethod
@@ -49,10 +60,3 @@ class AbstractMixing(AbstractAccelerator):
         fz, point = op(z)
         z_next, state = self.propose(z, fz, state)
         return z_next, state, fz, point
-
-    @property
-    def boundaries(self):
-        return ()
-
-    def cross(self, op, z, state, iteration):
-        return z, state

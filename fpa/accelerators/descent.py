@@ -8,11 +8,11 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from fpa.accelerators.base import AbstractAccelerator, Iterate, State
+from fpa.accelerators.base import AbstractSteady, Iterate, State
 from fpa.accelerators.coordinatewise import Coordinatewise, standing_state
 
 
-class AbstractDescent(AbstractAccelerator):
+class AbstractDescent(AbstractSteady):
     """z_next = z + direction, from the subgradient g = z - f(z) of the map `Subgradient`. The point is z_next."""
 
     @abstractmethod
@@ -35,13 +35,6 @@ class AbstractDescent(AbstractAccelerator):
         z_next = z + direction
         return z_next, state, fz, op.at(z_next)
 
-    @property
-    def boundaries(self):
-        return ()
-
-    def cross(self, op, z, state, iteration):
-        return z, state
-
 
 class Moments(eqx.Module):
     """Running means of g and g^2, the products of their decay rates, and the step size with the last direction."""
@@ -62,7 +55,7 @@ class Adam(AbstractDescent):
     """
 
     rate: float | Float[Array, ""] = 1e-2
-    betas: tuple[float, float] = (0.1, 0.1)
+    betas: tuple[float, float] = (0.9, 0.999)
     hyper: float | Float[Array, ""] = 0.0
     eps: float = eqx.field(static=True, default=1e-8)
 

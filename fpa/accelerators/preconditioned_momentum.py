@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from fpa.accelerators.base import AbstractAccelerator
+from fpa.accelerators.base import AbstractSteady
 from fpa.accelerators.coordinatewise import Coordinatewise, standing_state
 from fpa.programs import Point
 
@@ -62,7 +62,7 @@ class MomentumState(eqx.Module):
     hidden: Float[Array, "n depth parts units"]
 
 
-class PreconditionedMomentum(AbstractAccelerator):
+class PreconditionedMomentum(AbstractSteady):
     """Rule (18), with those of its vectors that are `learned` read off a recurrent network, coordinate by coordinate.
 
     One network serves all coordinates, so it runs on problems of any size. It sees y_k and the gradient of f there,
@@ -115,13 +115,6 @@ class PreconditionedMomentum(AbstractAccelerator):
         found, usual = Coefficients(step * p, a, sigmoid(b), bias(b1), bias(b2)), neutral(step)
         chosen = [jnp.where(learned[k] > 0, getattr(found, name), getattr(usual, name)) for k, name in enumerate(NAMES)]
         return Coefficients(*chosen)
-
-    @property
-    def boundaries(self):
-        return ()
-
-    def cross(self, op, z, state, iteration):
-        return z, state
 
 
 def preconditioned_momentum(

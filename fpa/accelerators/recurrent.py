@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from fpa.accelerators.base import AbstractAccelerator
+from fpa.accelerators.base import AbstractSteady
 from fpa.accelerators.cells import AbstractCell
 from fpa.accelerators.features import Features, Normalizer, first_features, step_features
 from fpa.accelerators.networks import MLP, FlatNetwork, flatten
@@ -54,7 +54,7 @@ def iterates(features: Features) -> Float[Array, " k"]:
     return flatten(Features(features.vectors[:2], features.scalars, features.context[:0]))
 
 
-class Recurrent(AbstractAccelerator):
+class Recurrent(AbstractSteady):
     """Every iterate is f(z) with a corrected u; v follows the map.
 
     The answer of `network` is measured in units of the present step, times `unit`, of w's length: the usual size of a
@@ -79,10 +79,3 @@ class Recurrent(AbstractAccelerator):
         answer, state = self.network(features, state)
         unit, tau = jax.lax.stop_gradient((self.unit, self.tau))
         return op.enter(w + length * unit * answer.astype(w.dtype), tau), state, fz, point
-
-    @property
-    def boundaries(self):
-        return ()
-
-    def cross(self, op, z, state, iteration):
-        return z, state

@@ -4,12 +4,12 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from fpa.accelerators.base import AbstractAccelerator
+from fpa.accelerators.base import AbstractSteady
 from fpa.accelerators.features import Features, first_features
 from fpa.accelerators.recurrent import AbstractRecurrentNetwork
 
 
-class UnnormalizedRecurrent(AbstractAccelerator):
+class UnnormalizedRecurrent(AbstractSteady):
     """Algorithm 1 without tau normalisation: the raw iterate z = (u; v), tau in u included, is f(z) plus a correction.
 
     `network` sees f(z) and the step f(z) - z as they are. Its answer, of z's length, is measured in `unit`, which is 0
@@ -27,13 +27,6 @@ class UnnormalizedRecurrent(AbstractAccelerator):
         answer, state = self.network(raw_features(z, fz), state)
         unit = jax.lax.stop_gradient(self.unit)
         return fz + unit * answer.astype(fz.dtype), state, fz, point
-
-    @property
-    def boundaries(self):
-        return ()
-
-    def cross(self, op, z, state, iteration):
-        return z, state
 
 
 def raw_features(z: Float[Array, " z"], fz: Float[Array, " z"]) -> Features:

@@ -5,6 +5,7 @@ from fpa.distributions.base import AbstractDistribution as AbstractDistribution
 from fpa.distributions.base import role_key as role_key
 from fpa.distributions.base import sample_batch as sample_batch
 from fpa.distributions.base import stream as stream
+from fpa.distributions.composite import AbstractCompositeDistribution as AbstractCompositeDistribution
 from fpa.distributions.composite import ImagePatches as ImagePatches
 from fpa.distributions.composite import LabelledData as LabelledData
 from fpa.distributions.composite import SparseCoding as SparseCoding

@@ -47,7 +47,7 @@ class BoxQP(AbstractConeDistribution):
 class Portfolio(AbstractConeDistribution):
     """minimise (-p'x + x'Qx)/2 subject to 1'x = budget, x >= 0; the expected returns p vary.
 
-    Q = 2 I + V V' with `factors` columns of V, whose largest singular values squared are `spectrum`: synthetic, but
+    Q = 2 I + V V', where the squared singular values of V are `spectrum`, one for each of its columns: synthetic, but
     with the spectrum of the covariance that King et al. used. p is normal with standard deviation 0.28.
     """
 

@@ -62,7 +62,8 @@ class ActiveSetMetric(AbstractMetric):
 
     def __call__(self, program):
         point: Point = jax.lax.stop_gradient(self.reference.solve(program, tol=self.tol).point)
-        rows = jnp.where(point.y > point.s, self.active, self.inactive).astype(program.b.dtype)
+        binding = program.cone.equalities | (jnp.abs(point.y) > jnp.abs(point.s))
+        rows = jnp.where(binding, self.active, self.inactive).astype(program.b.dtype)
         return jnp.full_like(program.c, self.x), within_cones(program.cone, rows)
 
 
@@ -106,12 +107,12 @@ def _condition(K: Float[Array, "k k"], d: Float[Array, " k"], rank: int, power: 
 
 def _dual_hessian(program: ConeProgram) -> np.ndarray:
     """A H^-1 A' over the inequality rows, on the null space of the equality rows."""
-    A = np.asarray(program.A)
-    H = np.zeros((A.shape[1],) * 2) if program.P is None else np.asarray(program.P)
+    A = np.asarray(program.A, float)
+    H = np.zeros((A.shape[1],) * 2) if program.P is None else np.asarray(program.P, float)
     equalities = A[program.cone.equalities]
     basis = np.linalg.svd(equalities)[2][len(equalities) :].T if len(equalities) else np.eye(A.shape[1])
-    rows = A[~program.cone.equalities] @ basis
-    try:
-        return rows @ np.linalg.solve(basis.T @ H @ basis, rows.T)
-    except np.linalg.LinAlgError:
-        raise ValueError("giselsson_boyd: P has to be positive definite along the equality rows.") from None
+    rows, reduced = A[~program.cone.equalities] @ basis, basis.T @ H @ basis
+    values = np.linalg.eigvalsh(reduced)
+    if not (values > 1e-12 * values.max(initial=0)).all():
+        raise ValueError("giselsson_boyd: P has to be positive definite along the equality rows.")
+    return rows @ np.linalg.solve(reduced, rows.T)

@@ -84,7 +84,10 @@ class Subgradient(AbstractSplitting[CompositeProgram]):
 
 
 class SubgradientMap(AbstractUnscaledMap[CompositeProgram]):
-    """The subgradient step of one program. The point of an application is z itself: f(z) carries only g."""
+    """The subgradient step of one program. The point of an application is z itself: f(z) carries only g.
+
+    Its s is where a proximal step would put it, so that a z outside the set of an indicator has a primal residual.
+    """
 
     program: CompositeProgram
 
@@ -93,7 +96,8 @@ class SubgradientMap(AbstractUnscaledMap[CompositeProgram]):
 
     def at(self, z: Float[Array, " n"]) -> Point:
         """z as a point."""
-        return Point(z, self.program.regularizer.subgradient(z), z)
+        y = self.program.regularizer.subgradient(z)
+        return Point(z, y, self.program.regularizer.prox(z + y, jnp.ones_like(z)))
 
     def initial(self):
         return self.program.origin.x

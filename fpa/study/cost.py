@@ -14,8 +14,10 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Array, PRNGKeyArray
 from matplotlib.figure import Figure
+from matplotlib.ticker import NullFormatter
 
 import fpa
+from fpa.evaluation import traced
 from fpa.study.plotting import METHODS, METRICS, limit_height
 
 _MANY = 500
@@ -43,7 +45,7 @@ def cost(
         batch, many = instances(distribution, key, size), max(num_steps, _MANY // size)
         calls: dict[tuple[str, str], Callable[[], Any]] = {}
         for name, solvers in methods.items():
-            solver = _traced(solvers[0])
+            solver = traced(solvers[0])
             between = fpa.Solver(solver.splitting) if solver.accelerator.boundaries else solver
             for case, count in {"setup": 0, "many": many}.items():
                 calls[name, case] = functools.partial(_any_number, between, distribution, batch, jnp.int32(count))
@@ -62,11 +64,6 @@ def instances(distribution: fpa.AbstractDistribution, key: PRNGKeyArray, num_ins
     """The first of the instances that `fpa.evaluate` draws from `key`, in one batch."""
     batches = fpa.stream(distribution, key, -(-num_instances // _CHUNK) * _CHUNK, _CHUNK)
     return jax.tree.map(lambda *parts: jnp.concatenate(parts)[:num_instances], *batches)
-
-
-def _traced(solver: fpa.Solver) -> fpa.Solver:
-    """The solver with its numbers as arrays: those that differ in numbers alone are compiled once."""
-    return jax.tree.map(jnp.asarray, solver)
 
 
 def _shortest(calls: Mapping[Any, Callable[[], Any]], rounds: int, patience: float) -> dict[Any, float]:
@@ -110,45 +107,86 @@ def _any_number(solver, distribution, parameters, count):
     return jax.lax.map(one, parameters, batch_size=100)
 
 
-def elapsed(setup: float, iteration: float, total: float, boundaries: Sequence[int], num_steps: int) -> np.ndarray:
-    """When iterations 1, ..., `num_steps` are done: each takes `iteration` after `setup`, and the last ends at `total`.
+def elapsed(setup: float, iteration: float, networks: float, boundaries: Sequence[int], num_steps: int) -> np.ndarray:
+    """When iterations 1, ..., `num_steps` are done: each takes `iteration` after `setup`, and networks their share.
 
-    What is left for networks is spent in equal parts, before the first iteration and at the boundaries.
+    They are asked before the first iteration and at the boundaries, each time for an equal part of `networks`.
     """
     iterations = np.arange(1, num_steps + 1)
-    calls = np.array([0, *(b for b in boundaries if b < num_steps)])
+    calls = np.array([0, *boundaries])
     share = (calls[None] < iterations[:, None]).mean(axis=1)
-    return setup + iteration * iterations + (total - setup - iteration * num_steps) * share
+    return setup + iteration * iterations + networks * share
+
+
+def over_time(
+    table: pd.DataFrame, frame: pd.DataFrame, methods: Mapping[str, Sequence[fpa.Solver]], num_steps: int
+) -> pd.DataFrame:
+    """The means of `frame`, of one panel, and the milliseconds per instance that they take in batches of each size.
+
+    `table` is that of `cost` for `num_steps` iterations, which no boundary of a method exceeds.
+    """
+    parts = []
+    for _, (name, batch, setup, iteration, total) in table.iterrows():
+        curves = frame[frame["method"] == name]
+        networks = total - setup - num_steps * iteration
+        spent = elapsed(setup, iteration, networks, methods[name][0].accelerator.boundaries, curves["iteration"].max())
+        place = {"batch": batch, "ms": spent[curves["iteration"] - 1]}
+        parts.append(curves[["method", "metric", "iteration", "mean"]].assign(**place))
+    return pd.concat(parts, ignore_index=True)
+
+
+def times_to(spent: pd.DataFrame, levels: Sequence[float], at: int) -> pd.DataFrame:
+    """A row per method: the residual after `at` iterations, and iterations and milliseconds to each of `levels`.
+
+    `spent` comes from `over_time`. The residual is the largest of the means of primal, dual and gap. What takes more
+    iterations than were followed is absent.
+    """
+    largest = spent[spent["metric"].isin(("primal", "dual", "gap"))].groupby(
+        ["method", "batch", "iteration"], sort=False, as_index=False
+    )
+    curves = largest.agg(residual=("mean", "max"), ms=("ms", "first"))
+    rows = []
+    for name, several in curves.groupby("method", sort=False):
+        row: dict[str, Any] = {"method": name, f"at {at}": several.loc[several["iteration"] == at, "residual"].iloc[0]}
+        for level in levels:
+            reached = several[several["residual"] <= level].groupby("batch", sort=False).first()
+            row[f"iterations to {level:g}"] = reached["iteration"].min()
+            row |= {f"ms to {level:g}, {in_words(size)}": reached["ms"].get(size) for size in several["batch"].unique()}
+        rows.append(row)
+    table = pd.DataFrame(rows)
+    return table.astype({name: "Int64" for name in table if str(name).startswith("iterations")})
+
+
+def in_words(batch: int) -> str:
+    """How instances are solved, for a heading."""
+    return "one at a time" if batch == 1 else f"in a batch of {batch}"
 
 
 def draw_cost(
-    table: pd.DataFrame,
-    frame: pd.DataFrame,
-    methods: Mapping[str, Sequence[fpa.Solver]],
-    num_steps: int,
-    title: str,
-    metrics: Sequence[str] = ("primal", "dual"),
+    spent: pd.DataFrame, title: str, metrics: Sequence[str] = ("primal", "dual"), last: int = 50, scale: str = "linear"
 ) -> Figure:
-    """Mean residuals over milliseconds per instance: a line per batch size, a column per metric."""
-    sizes = list(table["batch"].unique())
-    shape = (len(sizes), len(metrics))
-    size = (3.6 * len(metrics), 2.6 * len(sizes) + 0.6)
-    figure, grid = plt.subplots(*shape, figsize=size, squeeze=False, layout="constrained")
-    measured = table.set_index(["method", "batch"])
-    for row, batch in zip(grid, sizes, strict=True):
-        for axes, metric in zip(row, metrics, strict=True):
-            for name, solvers in methods.items():
-                curve = frame[(frame["method"] == name) & (frame["metric"] == metric)].head(num_steps)
-                setup, iteration, total = measured.loc[(name, batch)]
-                spent = elapsed(setup, iteration, total, solvers[0].accelerator.boundaries, num_steps)
-                look = METHODS[name]
-                axes.plot(spent[: len(curve)], curve["mean"], label=name, color=look.color, linestyle=look.line)
+    """Mean residuals over milliseconds per instance: a row per metric, a column per batch size.
+
+    `spent` comes from `over_time`. The first `last` iterations of the slowest method end at the right.
+    """
+    sizes = list(spent["batch"].unique())
+    size = (max(3.6 * len(sizes), 6.4), 2.5 * len(metrics) + 0.8)
+    figure, grid = plt.subplots(len(metrics), len(sizes), figsize=size, squeeze=False, layout="constrained")
+    for row, metric in zip(grid, metrics, strict=True):
+        for axes, batch in zip(row, sizes, strict=True):
+            part = spent[(spent["batch"] == batch) & (spent["metric"] == metric)]
+            part = part[part["ms"] <= part.loc[part["iteration"] <= last, "ms"].max()]
+            for name in [name for name in METHODS if name in set(part["method"])]:
+                curve, look = part[part["method"] == name], METHODS[name]
+                axes.plot(curve["ms"], curve["mean"], label=name, color=look.color, linestyle=look.line)
             axes.set_yscale("log")
+            axes.set_xscale(scale)
+            axes.xaxis.set_minor_formatter(NullFormatter())
             limit_height(axes)
             axes.set_xlabel("milliseconds per instance")
-            axes.set_ylabel(METRICS[metric].definition)
-            axes.set_title(f"{METRICS[metric].title}, {'one at a time' if batch == 1 else f'batch of {batch}'}")
+            axes.set_title(f"{METRICS[metric].title}, {in_words(batch)}")
+        row[0].set_ylabel(METRICS[metric].definition)
     handles, labels = grid[0, 0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower center", ncols=len(labels), frameon=False)
+    figure.legend(handles, labels, loc="outside lower center", ncols=min(len(labels), 4), frameon=False)
     figure.suptitle(title, fontsize=10)
     return figure

@@ -20,6 +20,8 @@ from fpa.study.families import Family, summary
 from fpa.study.schedules import adam
 from fpa.training import Calibration, LastAccess, advance, calibrate, calibrate_access, draw_pool, fit, stack
 
+_PLAIN = fpa.SCS()
+
 
 @dataclass(frozen=True)
 class Recipe:
@@ -39,18 +41,25 @@ class Recipe:
 
 
 def train(
-    family: Family, distribution: fpa.AbstractConeDistribution, recipe: Recipe, seed: int, checkpoint: Path
+    family: Family,
+    distribution: fpa.AbstractConeDistribution,
+    recipe: Recipe,
+    seed: int,
+    checkpoint: Path,
+    splitting: fpa.SCS = _PLAIN,
+    dtype: Any = jnp.float32,
 ) -> tuple[fpa.Solver, dict[str, Any]]:
     """An ensemble of `recipe.seeds` trained models, their weights rounded to half precision, and what training was.
 
+    They accelerate the map of `splitting`, which training iterates in the precision `dtype`; networks are in single.
     Models are trained one after the other within each stage: on two cores their small matrix products together take
     longer than one by one. A finished or interrupted piece leaves its own checkpoint beside `checkpoint`, from which
     the same call goes on.
     """
     keys = jax.random.split(fpa.role_key(seed, "train"), 3)
-    calibration = calibrate(fpa.SCS(), distribution, keys[0], family.reference, num_instances=recipe.calibration)
+    calibration = calibrate(splitting, distribution, keys[0], family.reference, num_instances=recipe.calibration)
     regression = family.regression(distribution)
-    pool = draw_pool(distribution, regression, keys[1], recipe.pool)
+    pool = draw_pool(distribution, regression, keys[1], recipe.pool, dtype)
     layout = family.layout(distribution)
     models, histories, done = _only_first(family, layout, calibration, recipe), [], 0
     pools = [pool] * recipe.seeds
@@ -62,16 +71,17 @@ def train(
             "optimizer": adam(recipe.rate, updates),
             "trainable": _newest,
             "checkpoint_every": 200,
+            "dtype": dtype,
             "description": f"train the access at {access}" if access else "train the initializer",
         }
         for i in range(recipe.seeds):
             if access:
-                pools[i] = advance(_solver(models[i]), distribution, pools[i], done, access)
-                seen, units = calibrate_access(fpa.SCS(), distribution, pools[i], recipe.calibration)
+                pools[i] = advance(_on(splitting, models[i]), distribution, pools[i], done, access)
+                seen, units = calibrate_access(splitting, distribution, pools[i], recipe.calibration)
                 network = _network(family, layout, fpa.member(seen, 0), recipe, stage, i)
                 models[i] = stack([_with_access(fpa.member(models[i], 0), network, units[0], access)])
             trained, history = fit(
-                _solver(models[i]),
+                _on(splitting, models[i]),
                 distribution,
                 LastAccess(regression) if access else regression,
                 jax.random.fold_in(jax.random.fold_in(keys[2], stage), i),
@@ -82,12 +92,12 @@ def train(
             models[i] = trained.accelerator
             histories.append(history)
         done = access
-    ensemble = stack([fpa.member(model, 0) for model in models])
-    return fpa.halved(_solver(ensemble)), summary(histories)
+    return fpa.halved(_on(splitting, *models)), summary(histories)
 
 
-def _solver(models: Any) -> fpa.Solver:
-    return fpa.Solver(fpa.SCS(), models)
+def _on(splitting: fpa.SCS, *models: Any) -> fpa.Solver:
+    """An ensemble of solvers from accelerators that are each an ensemble of one."""
+    return stack([fpa.Solver(splitting, fpa.member(model, 0)) for model in models])
 
 
 def _network(family: Family, layout: Layout, seen: FeatureNormalizer, recipe: Recipe, stage: int, member: int):

@@ -35,7 +35,7 @@ class Instances:
 
     def curves(self, solvers: Sequence[fpa.Solver], num_steps: int) -> fpa.Curves:
         """Squared error and KKT residuals of solvers of one make, the first axis of the curves."""
-        values = [self._values(jax.tree.map(jnp.asarray, solver), num_steps) for solver in solvers]
+        values = [self._values(traced(solver), num_steps) for solver in solvers]
         stacked = {name: np.stack([one[name] for one in values]) for name in MEASURES}
         return fpa.Curves(stacked, np.ones(stacked["error"].shape, bool))
 

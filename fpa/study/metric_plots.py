@@ -1,4 +1,4 @@
-"""Pictures of learned metrics: weight against activity, weights over two parameters, errors over time."""
+"""Pictures of learned metrics: weight against activity, weights over two parameters, gains over sizes."""
 
 from collections.abc import Mapping
 
@@ -9,9 +9,6 @@ import seaborn as sns
 from matplotlib.cm import ScalarMappable
 from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
-from matplotlib.ticker import NullFormatter
-
-from fpa.study.plotting import METHODS, METRICS
 
 _DOTS = 3000
 _COLORS = {"active": "#882255", "inactive": "#88CCEE"}
@@ -57,30 +54,6 @@ def draw_planes(frame: pd.DataFrame, title: str) -> Figure:
     label = "weight (white line: edge of activity)"
     figure.colorbar(ScalarMappable(norm, "viridis"), ax=list(grid[0]), label=label, shrink=0.9)
     figure.suptitle(title, fontsize=10)
-    return figure
-
-
-def draw_cost(costs: pd.DataFrame, frame: pd.DataFrame, title: str) -> Figure:
-    """Mean squared error over milliseconds per instance, a panel per batch size."""
-    sizes = list(costs["batch"].unique())
-    size = (max(3.6 * len(sizes), 6.4), 3.5)
-    figure, grid = plt.subplots(1, len(sizes), figsize=size, squeeze=False, layout="constrained")
-    errors = frame[frame["metric"] == "error"]
-    for axes, batch in zip(grid[0], sizes, strict=True):
-        part = costs[costs["batch"] == batch].set_index("method")
-        for name in [name for name in METHODS if name in part.index]:
-            curve = errors[errors["method"] == name]
-            spent = part.loc[name, "setup"] + part.loc[name, "iteration"] * curve["iteration"]
-            axes.plot(spent, curve["mean"], label=name, color=METHODS[name].color, linestyle=METHODS[name].line)
-        axes.set_yscale("log")
-        axes.set_xscale("log")
-        axes.set_xlabel("milliseconds per instance")
-        axes.xaxis.set_minor_formatter(NullFormatter())
-        axes.set_title("one at a time" if batch == 1 else f"batch of {batch}")
-    grid[0, 0].set_ylabel(METRICS["error"].definition)
-    handles, labels = grid[0, 0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower center", ncols=3, frameon=False)
-    figure.suptitle(f"{title} – mean over {errors['num_instances'].max()} instances", fontsize=10)
     return figure
 
 

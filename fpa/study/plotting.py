@@ -56,7 +56,7 @@ BANDS = {
 # All quantities are relative; what exceeds 20 times the residual of the zero point is off the chart.
 _TOP = 20.0
 _NARROWEST = 6.4  # inches, for the legend
-_WIDE = 8.0  # inches, enough for a title in one line
+_WIDE = 8.0  # inches, enough for a heading in one line
 _NAME = 2.5  # inches for a method's name in a legend of more than one row
 
 
@@ -142,6 +142,7 @@ def convergence(
     metrics: Sequence[str] = ("fixed_point", "primal", "dual"),
     band: str = "std",
     title: str | None = None,
+    horizon: int | None = None,
 ) -> Figure:
     """Residuals over iterations on a log scale: one row per panel of `frame`, one column per metric.
 
@@ -155,13 +156,15 @@ def convergence(
     panels = list(frame["panel"].unique())
     width = max(3.4 * len(metrics), _NARROWEST)
     rows = -(-frame["method"].nunique() // _columns(width, frame["method"].nunique()))
-    size = (width, 2.6 * len(panels) + 0.5 + 0.2 * rows)
+    size = (width, 2.6 * len(panels) + 0.5 + 0.2 * rows + (0 if width > _WIDE else 0.2))
     figure, grid = plt.subplots(len(panels), len(metrics), figsize=size, squeeze=False, layout="constrained")
     for row, panel in zip(grid, panels, strict=True):
         for axes, name in zip(row, metrics, strict=True):
             part = frame[(frame["panel"] == panel) & (frame["metric"] == name)]
             _draw(axes, part, metric(name), chosen)
             axes.set_title(metric(name).title if len(panels) == 1 else f"{metric(name).title}, {panel}")
+            if horizon is not None:
+                axes.axvline(horizon, color="#555555", linestyle=":", linewidth=0.9)
     _annotate(figure, frame, chosen, title)
     return figure
 
@@ -207,8 +210,9 @@ def _annotate(figure: Figure, frame: pd.DataFrame, band: Band, title: str | None
     names = [name for name in METHODS if name in handles]
     columns = _columns(figure.get_figwidth(), len(names))
     figure.legend([handles[name] for name in names], names, loc="outside lower center", ncols=columns, frameon=False)
-    lines = filter(None, (title, f"{band.title} over {_counts(frame)}"))
-    figure.suptitle((" – " if figure.get_figwidth() > _WIDE else "\n").join(lines), fontsize=10)
+    title_break, break_ = (" – ", " ") if figure.get_figwidth() > _WIDE else ("\n", "\n")
+    about = f"{band.title}{break_}over {_counts(frame)}"
+    figure.suptitle(title_break.join(filter(None, (title, about))), fontsize=10)
 
 
 def _columns(width: float, names: int) -> int:

@@ -51,7 +51,7 @@ def run(study: Study, names: Sequence[str] = (), fresh: bool = False, jobs: int 
                     failed.add(spec.name)
                     _say(spec, "not run, because it needs a run that failed")
                 elif fresh or not _up_to_date(study, spec):
-                    _say(spec, f"running{_time_left(study, [spec, *todo])}")
+                    _say(spec, f"running{_time_left(study, [spec, *todo], jobs)}")
                     under_way[pool.submit(_attempt, study, spec, environment)] = spec
             for future in wait(under_way, return_when=FIRST_COMPLETED).done:
                 spec = under_way.pop(future)
@@ -198,10 +198,14 @@ def _products(entries: Mapping[str, Any]) -> set[str]:
     return {product for entry in entries.values() for product in entry["products"]}
 
 
-def _time_left(study: Study, remaining: Sequence[Spec]) -> str:
-    """How long the remaining runs took last time, where that is known."""
+def _time_left(study: Study, remaining: Sequence[Spec], jobs: int) -> str:
+    """How long the remaining runs took last time, where that is known; `jobs` at once, but for those that are alone."""
     entries = manifest.read(study.folder)
-    known = [entries[spec.name]["wall_s"] for spec in remaining if spec.name in entries]
+    known = [
+        entries[spec.name]["wall_s"] / (1 if study.is_alone(spec) else jobs)
+        for spec in remaining
+        if spec.name in entries
+    ]
     return f", about {sum(known):.0f} s left" if known else ""
 
 

@@ -12,6 +12,7 @@ from fpa.accelerators.features import FeatureNormalizer, Normalizer, first_featu
 from fpa.distributions import AbstractDistribution, sample_batch
 from fpa.maps import AbstractSplitting
 from fpa.solver import Solver
+from fpa.training.objectives import solved_point
 from fpa.training.pools import Pool
 
 _STEPS = (5, 10, 20)
@@ -40,18 +41,18 @@ def calibrate(
     stages: int = 0,
     history: int = 2,
     num_instances: int = 500,
-    tol: float = 1e-6,
+    tol: float | None = None,
 ) -> Calibration:
     """Measure a family on `num_instances` instances: plain iterations 5, 10 and 20, the scale after 50, solutions.
 
-    `reference` solves the instances to `tol`; `history` is that of the accelerator to be built, and `stages` the
-    number of its accesses if one network serves several of them. Draw `key` from the role "train". Instances without
-    a finite solution are left out; raises ValueError where none is left.
+    `reference` solves the instances to `tol`; `history` is that of the accelerator to be built (1 for `Recurrent`), and
+    `stages` the number of its accesses if one network serves several of them. Draw `key` from the role "train".
+    Instances that are not solved are left out; raises ValueError where none is left.
     """
     if num_instances < 1:
         raise ValueError(f"calibrate: num_instances must be at least 1, got {num_instances}.")
-    if not 0 <= history < min(_STEPS):
-        raise ValueError(f"calibrate: history must lie between 0 and {min(_STEPS) - 1}, got {history}.")
+    if not 1 <= history < min(_STEPS):
+        raise ValueError(f"calibrate: history must lie between 1 and {min(_STEPS) - 1}, got {history}.")
     chunk = min(num_instances, 100)
     seen = []
     for index in progress(range(-(-num_instances // chunk)), desc="calibrate"):
@@ -79,7 +80,7 @@ def _observe(splitting, distribution, parameters, reference, history, stages, to
     def one(parameters):
         program = distribution.program(parameters)
         op = splitting.bind(program)
-        solution = op.coordinates(op.lift(reference.solve(program, tol=tol, max_steps=20_000).point, 1.0))
+        solution = op.coordinates(op.lift(solved_point(reference, program, tol, 20_000), 1.0))
 
         def look(end):
             z, _, _ = plain.run(op, op.initial(), None, 0, end - history, _nothing)

@@ -15,12 +15,12 @@ import numpy as np
 class Checkpoint:
     """A file that holds a run under way; without a path nothing is kept.
 
-    `identity` tells one call of `fit` from another; a checkpoint of another call is refused. (Functions, the optimizer
-    among them, and first weights have no identity that lasts: a call that differs in these alone is taken for the
-    same.) A checkpoint is a private file of this program on this machine, to be deleted at will.
+    `identity` tells one call of `fit` from another; a checkpoint of another call is refused. (What a function does, the
+    optimizer among them, and first weights have no identity that lasts: a call that differs in these alone is taken for
+    the same.) A checkpoint is a private file of this program on this machine, to be deleted at will.
     """
 
-    def __init__(self, path: str | Path | None, identity: Any):
+    def __init__(self, path: str | Path | None, identity: str):
         self.path = None if path is None else Path(path)
         self.identity = identity
 
@@ -53,19 +53,19 @@ class Checkpoint:
         return run
 
 
-def identity(sizes: tuple, key: Any, dtype: Any, drawn_from: Any, validation: Any) -> tuple:
-    """What tells one call from another: sizes, precision, and a digest of key, instances and validation."""
-    sha = hashlib.sha256()
-    for leaf in jax.tree.leaves((key, drawn_from, {} if validation is None else vars(validation))):
+def identity(*parts: Any) -> str:
+    """A digest of what tells one call from another: settings, numbers and arrays, and functions by their names."""
+    sha = hashlib.sha256(eqx.tree_pformat(parts).encode())
+    for leaf in jax.tree.leaves(parts):
         sha.update(_bytes(leaf))
-    return (*sizes, str(jnp.dtype(dtype)), type(drawn_from).__name__, sha.hexdigest())
+    return sha.hexdigest()
 
 
 def _bytes(leaf: Any) -> bytes:
     if eqx.is_array(leaf):
         is_key = jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key)
         return np.asarray(jax.random.key_data(leaf) if is_key else leaf).tobytes()
-    return str(getattr(leaf, "__qualname__", leaf)).encode()
+    return repr(leaf).encode() if isinstance(leaf, bool | int | float | str) else type(leaf).__name__.encode()
 
 
 def _parts(run: Any) -> tuple:

@@ -20,7 +20,7 @@ from fpa.distributions import AbstractDistribution
 from fpa.solver import Solver
 from fpa.training.checkpoint import Checkpoint, identity
 from fpa.training.ensembles import axes, num_models
-from fpa.training.loop import AbstractLoop, History, TrainingRun, accelerator, check_positive, split, train
+from fpa.training.loop import AbstractLoop, History, TrainingRun, accelerator, check_positive, split, step, train
 from fpa.training.objectives import AbstractObjective
 from fpa.training.pools import Pool, cast, compute_targets
 from fpa.training.validation import AbstractValidation
@@ -49,7 +49,8 @@ def fit(
     trainable: from a solver to the part of it, or the list of parts, whose floating-point arrays are trained
         (normalisers and scales hold back their own gradients), as in `eqx.tree_at`; by default the accelerator.
     pool: draw batches from these instances; by default every update draws fresh ones from the distribution.
-    optimizer: any Optax transformation; it sees one model at a time, so clipping is per model.
+    optimizer: any Optax transformation; it sees one model at a time, so clipping is per model. One that moves arrays
+        without a gradient, as weight decay does, has to be masked (`optax.masked`): normalisers have none.
     validation: scores the ensemble every so many updates; without it the last models are returned.
     checkpoint: a file that is written every `checkpoint_every` updates and when training is interrupted, and from
         which the same call goes on.
@@ -60,9 +61,10 @@ def fit(
     """
     check_positive("fit", num_updates=num_updates, batch_size=batch_size)
     loop = _Loop(solver, distribution, objective, key, batch_size, optimizer, trainable, pool, dtype)
-    drawn_from = distribution if pool is None else pool.parameters
-    sizes = (repr(objective), num_updates, batch_size, loop.models)
-    saved = Checkpoint(checkpoint, identity(sizes, key, dtype, drawn_from, validation))
+    sizes = ("fit", num_updates, batch_size, loop.models, jnp.dtype(dtype).name)
+    drawn = None if pool is None else (pool.parameters, pool.targets, pool.starts)
+    scored = None if validation is None else (type(validation).__name__, vars(validation))
+    saved = Checkpoint(checkpoint, identity(sizes, key, distribution, objective, loop.static, drawn, scored))
     return train(loop, saved, num_updates, validation, checkpoint_every, description)
 
 
@@ -116,11 +118,8 @@ def _update(trained, state, fixed, batch, targets, weights):
     def one_model(trained, static, state, batch, targets, weights):
         gradient = eqx.filter_value_and_grad(batch_loss, has_aux=True)
         (_, (loss, sums)), grads = gradient(trained, static, batch, targets, weights)
-        finite = jnp.all(jnp.stack([jnp.all(jnp.isfinite(leaf)) for leaf in jax.tree.leaves(grads)]))
-        updates, new_state = optimizer.update(grads, state, trained)
-        new = jax.tree.map(lambda p, u: p + u.astype(p.dtype), trained, updates)
-        keep = lambda new, old: jnp.where(finite, new, old)  # noqa: E731
-        return jax.tree.map(keep, new, trained), jax.tree.map(keep, new_state, state), loss, sums, finite
+        trained, state, finite = step(optimizer, grads, state, trained)
+        return trained, state, loss, sums, finite
 
     over = (axes(trained), axes(static), 0, 0, 0, 0)
     return eqx.filter_vmap(one_model, in_axes=over)(trained, static, state, batch, targets, weights)

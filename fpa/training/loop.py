@@ -11,6 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+from jaxtyping import Array
 
 from fpa._progress import progress
 from fpa.distributions import AbstractDistribution
@@ -127,9 +128,26 @@ def accelerator(solver: Solver) -> Any:
 
 
 def split(solver: Solver, parts: Callable[[Solver], Any]) -> tuple[Solver, Solver]:
-    """The floating-point arrays of `parts(solver)`, and all the rest; each is None in the place of the other."""
-    none = jax.tree.map(lambda _: False, solver)
-    return eqx.partition(solver, eqx.tree_at(parts, none, jax.tree.map(eqx.is_inexact_array, parts(solver))))
+    """The floating-point arrays of `parts(solver)`, and all the rest; each is None in the place of the other.
+
+    Raises ValueError where there is no such array.
+    """
+    chosen = jax.tree.map(eqx.is_inexact_array, parts(solver))
+    if not any(jax.tree.leaves(chosen)):
+        raise ValueError(
+            "fit: `trainable` selects no floating-point array of the solver. By default it selects the accelerator; "
+            "for a learned metric it is lambda solver: solver.splitting.metric.network."
+        )
+    return eqx.partition(solver, eqx.tree_at(parts, jax.tree.map(lambda _: False, solver), chosen))
+
+
+def step(optimizer: optax.GradientTransformation, grads: Any, state: Any, trained: Any) -> tuple[Any, Any, Array]:
+    """One step of the optimiser for one model, and whether its gradient is finite; if not, all stays as it is."""
+    finite = jnp.all(jnp.stack([jnp.all(jnp.isfinite(leaf)) for leaf in jax.tree.leaves(grads)]))
+    updates, new_state = optimizer.update(grads, state, trained)
+    new = jax.tree.map(lambda p, u: p + u.astype(p.dtype), trained, updates)
+    keep = lambda new, old: jnp.where(finite, new, old)  # noqa: E731
+    return jax.tree.map(keep, new, trained), jax.tree.map(keep, new_state, state), finite
 
 
 def check_positive(name: str, **numbers: int) -> None:

@@ -10,7 +10,7 @@ from jaxtyping import Array, Float
 
 from fpa.maps import SCS, AbstractFixedPointMap
 from fpa.programs import AbstractProgram, Point, norm
-from fpa.solver import Solver
+from fpa.solver import Solver, Status
 
 _FLOOR = 1e-12
 
@@ -39,6 +39,12 @@ class AbstractObjective(eqx.Module):
 def mean(terms: Float[Array, "batch *terms"], weights: Float[Array, " batch"]) -> Float[Array, "*terms"]:
     """The weighted mean over a batch."""
     return jnp.tensordot(weights, terms, axes=1) / jnp.maximum(jnp.sum(weights), 1)
+
+
+def solved_point(reference: Solver, program: AbstractProgram, tol: float | None, max_steps: int) -> Point:
+    """The solution that `reference` finds, or NaN, which training leaves out, where it finds none."""
+    solution = reference.solve(program, tol=tol, max_steps=max_steps)
+    return jax.tree.map(lambda leaf: jnp.where(solution.status == Status.SOLVED, leaf, jnp.nan), solution.point)
 
 
 class Unrolled(AbstractObjective):
@@ -124,17 +130,18 @@ class Regression(AbstractObjective):
 
     The distance is ||weights (w - w*)|| in the map's coordinates (x, y, s) / tau. With `log` its logarithms are summed,
     so that early and late accesses count alike. Every stage starts from the iterates that the earlier ones produce,
-    which carry no gradient. Solutions come from `reference`, to the tolerance `tol`.
+    which carry no gradient. Solutions come from `reference`, to the tolerance `tol` (see `Solver.solve`). For
+    accelerators without boundaries, as `Recurrent`, the initializer alone has a gradient.
     """
 
     reference: Solver = Solver(SCS(zero_scale=1000.0))
     weights: Float[Array, " w"] | float = 1.0
-    tol: float = eqx.field(static=True, default=1e-6)
+    tol: float | None = eqx.field(static=True, default=None)
     max_steps: int = eqx.field(static=True, default=5000)
     log: bool = eqx.field(static=True, default=True)
 
     def target(self, program):
-        return self.reference.solve(program, tol=self.tol, max_steps=self.max_steps).point
+        return solved_point(self.reference, program, self.tol, self.max_steps)
 
     def terms(self, solver, program, target: Point):
         op = solver.splitting.bind(program)
@@ -190,7 +197,7 @@ class LastError(AbstractObjective):
     max_steps: int = eqx.field(static=True, default=5000)
 
     def target(self, program):
-        return self.reference.solve(program, tol=self.tol, max_steps=self.max_steps).point.x
+        return solved_point(self.reference, program, self.tol, self.max_steps).x
 
     def terms(self, solver, program, target):
         op = solver.splitting.bind(program)

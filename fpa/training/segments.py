@@ -20,7 +20,7 @@ from fpa.distributions import AbstractDistribution, sample_batch
 from fpa.solver import Solver
 from fpa.training.checkpoint import Checkpoint, identity
 from fpa.training.ensembles import axes, num_models
-from fpa.training.loop import AbstractLoop, History, TrainingRun, accelerator, check_positive, split, train
+from fpa.training.loop import AbstractLoop, History, TrainingRun, accelerator, check_positive, split, step, train
 from fpa.training.pools import cast
 from fpa.training.validation import AbstractValidation
 
@@ -43,6 +43,7 @@ def fit_segments(
     segments: int = 5,
     length: int = 20,
     measure: Measure = objective_value,
+    trainable: Callable[[Solver], Any] = accelerator,
     validation: AbstractValidation | None = None,
     checkpoint: str | Path | None = None,
     checkpoint_every: int = 50,
@@ -51,22 +52,24 @@ def fit_segments(
 ) -> tuple[Solver, History]:
     """Train an ensemble of solvers on `num_batches` fresh batches, with `segments` updates on each.
 
-    A segment's loss is the mean, over instances and its `length` iterations, of `measure(op, z, f(z), point)`. All
-    floating-point arrays of the accelerator are trained. solver, optimizer, validation and checkpoint are as in `fit`,
-    but count batches; a model whose gradient is not finite skips the update. Returns the ensemble and its history.
+    A segment's loss is the mean, over instances and its `length` iterations, of `measure(op, z, f(z), point)`. solver,
+    trainable, optimizer, validation and checkpoint are as in `fit`, but count batches; a model whose gradient is not
+    finite skips the update. Returns the ensemble and its history.
     """
     check_positive("fit_segments", num_batches=num_batches, batch_size=batch_size, segments=segments, length=length)
-    loop = _SegmentLoop(solver, distribution, key, batch_size, optimizer, (segments, length), measure, dtype)
-    sizes = ("segments", num_batches, batch_size, segments, length, loop.models)
-    saved = Checkpoint(checkpoint, identity(sizes, key, dtype, (distribution, measure), validation))
+    parts = split(solver, trainable)
+    loop = _SegmentLoop(parts, distribution, key, batch_size, optimizer, (segments, length), measure, dtype)
+    sizes = ("fit_segments", num_batches, batch_size, segments, length, loop.models, jnp.dtype(dtype).name)
+    scored = None if validation is None else (type(validation).__name__, vars(validation))
+    saved = Checkpoint(checkpoint, identity(sizes, key, distribution, measure, loop.static, scored))
     return train(loop, saved, num_batches, validation, checkpoint_every, description)
 
 
 class _SegmentLoop(AbstractLoop):
     """One call of `fit_segments`: what is fixed, and the updates on one batch."""
 
-    def __init__(self, solver, distribution, key, batch_size, optimizer, sizes, measure, dtype):
-        self.trained, self.static = split(solver, accelerator)
+    def __init__(self, parts, distribution, key, batch_size, optimizer, sizes, measure, dtype):
+        self.trained, self.static = parts
         self.models = num_models(self.trained)
         self.distribution, self.optimizer, self.measure = distribution, optimizer, measure
         self.key, self.batch_size, self.sizes, self.dtype = key, batch_size, sizes, dtype
@@ -104,11 +107,7 @@ def _update(trained, state, fixed, batch, sizes):
         def segment(carry, _):
             trained, state, z, hidden = carry
             (value, (z, hidden)), grads = eqx.filter_value_and_grad(loss, has_aux=True)(trained, z, hidden)
-            finite = jnp.all(jnp.stack([jnp.all(jnp.isfinite(leaf)) for leaf in jax.tree.leaves(grads)]))
-            updates, new_state = optimizer.update(grads, state, trained)
-            new = jax.tree.map(lambda p, u: p + u.astype(p.dtype), trained, updates)
-            keep = lambda new, old: jnp.where(finite, new, old)  # noqa: E731
-            trained, state = jax.tree.map(keep, new, trained), jax.tree.map(keep, new_state, state)
+            trained, state, finite = step(optimizer, grads, state, trained)
             return (trained, state, *jax.lax.stop_gradient((z, hidden))), (value, finite)
 
         first = jax.lax.stop_gradient(eqx.filter_vmap(solver.accelerator.init)(ops))
