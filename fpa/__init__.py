@@ -79,6 +79,7 @@ from fpa.maps import DouglasRachford as DouglasRachford
 from fpa.maps import InverseLipschitz as InverseLipschitz
 from fpa.maps import ProximalGradient as ProximalGradient
 from fpa.maps import Subgradient as Subgradient
+from fpa.maps import TunedMetric as TunedMetric
 from fpa.maps import giselsson_boyd as giselsson_boyd
 from fpa.persistence import describe as describe
 from fpa.persistence import halved as halved

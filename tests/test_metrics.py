@@ -190,3 +190,24 @@ def test_the_averaged_metric_is_the_geometric_mean_over_tune_instances():
     expected = np.prod([metric(program)[1] for program in programs], axis=0) ** (1 / 3)
     np.testing.assert_allclose(found.metric(programs[0])[1], expected, rtol=1e-9)
     assert found.scale == 2.0 and np.ptp(expected) > 0
+
+
+def test_one_metric_for_all_comes_nearer_and_to_the_same_solution(tmp_path):
+    recipe = metric_scs.ConstantRecipe(steps=10, updates=30, batch=8, rate=0.1)
+    trained, history = metric_scs.train_constant(KALMAN, fpa.SCS(), recipe, 0, tmp_path / "a.checkpoint")
+    assert history["losses"][-1] < history["losses"][0] - 1
+    tuned = fpa.member(trained, 0)
+    key = fpa.role_key(0, "test")
+    ours, plain = (fpa.evaluate(solver, KALMAN, key, 8, 10).geomean("primal")[-1] for solver in (tuned, fpa.Solver()))
+    assert ours < plain
+    program = draw(KALMAN)
+    points = [solver.solve(program, tol=1e-8, max_steps=100_000).check().point for solver in (tuned, fpa.Solver())]
+    np.testing.assert_allclose(program.c @ points[0].x, program.c @ points[1].x, rtol=1e-6)
+
+
+def test_one_metric_for_all_shares_one_factorisation():
+    n, m = KALMAN.canonical.c.base.size, KALMAN.canonical.b.base.size
+    splitting = fpa.SCS(metric=fpa.TunedMetric(jnp.ones(n), jnp.zeros(m)))
+    bind = jax.vmap(lambda y: splitting.bind(KALMAN.program({"y": y})), out_axes=None)
+    sizes = jax.eval_shape(lambda y: bind(y).system, jnp.zeros((3, *KALMAN.canonical.shapes["y"])))
+    assert all(leaf.ndim <= 2 for leaf in jax.tree.leaves(sizes))

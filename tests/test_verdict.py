@@ -1,37 +1,47 @@
-"""The table that says whether learning pays: as many iterations, then as much time."""
+"""The table that says whether learning pays, and the times it is made of."""
 
+import numpy as np
 import pandas as pd
 import pytest
 
-from fpa.study import verdict
+from fpa.study import cost, readme, verdict
 
-
-@pytest.fixture
-def folder(tmp_path):
-    """SCS's residual is 1/k and the model's 0.4/k; an iteration of the model takes as long as two of SCS."""
-    (tmp_path / "data").mkdir()
-    (tmp_path / "tables").mkdir()
-    curves = [
-        {"panel": f"{last} iterations", "method": method, "metric": metric, "iteration": k, "mean": level * part / k}
-        for last in (50, 200)
-        for method, level in (("SCS", 1.0), (verdict.MODEL, 0.4))
+SPENT = pd.DataFrame(
+    [
+        {
+            "method": name,
+            "batch": size,
+            "metric": metric,
+            "iteration": k,
+            "mean": level * part / k,
+            "ms": pace * size * k,
+        }
+        for name, level, pace in (("SCS", 1.0, 1.0), ("SCS tuned", 0.4, 2.0))
+        for size in (1, 10)
         for metric, part in (("fixed_point", 9.0), ("primal", 1.0), ("dual", 0.5), ("gap", 0.1))
-        for k in range(1, last + 1)
+        for k in range(1, 101)
     ]
-    costs = [
-        {"method": method, "batch": size, "setup": 2.0, "iteration": 0.1, "ms per instance": total}
-        for method, total in (("SCS", 7.0), (verdict.MODEL, 12.0))
-        for size in (1, 500)
-    ]
-    for run in verdict.FAMILIES.values():
-        pd.DataFrame(curves).to_csv(tmp_path / "data" / f"{run}.csv", index=False)
-        pd.DataFrame(costs).to_csv(tmp_path / "tables" / f"{run}_cost.csv", index=False)
-    return tmp_path
+)
 
 
-def test_all_methods_have_the_same_iterations_or_the_same_time(folder):
-    table = verdict.verdict(folder)
-    assert list(table["given"]) == 2 * ["50 iterations", "12 ms, one at a time", "12 ms, in a batch of 500"]
-    assert list(table["SCS"][:3]) == pytest.approx([1 / 50, 1 / 100, 1 / 100])
-    assert list(table[verdict.MODEL]) == pytest.approx(6 * [0.4 / 50])
-    assert all((folder / file).is_file() for file in verdict.NEEDED)
+def test_times_are_those_of_the_first_iteration_that_is_good_enough():
+    table = cost.times_to(SPENT, [0.1, 0.005], at=50).set_index("method")
+    assert list(table["at 50"]) == pytest.approx([1 / 50, 0.4 / 50])
+    assert list(table["iterations to 0.1"]) == [10, 4]
+    assert list(table["ms to 0.1, one at a time"]) == [10, 8]
+    assert list(table["ms to 0.1, in a batch of 10"]) == [100, 80]
+    assert table["iterations to 0.005"].isna().tolist() == [True, False]
+    assert table.loc["SCS tuned", "ms to 0.005, one at a time"] == 160
+
+
+def test_the_smallest_of_each_family_is_bold_and_what_is_not_reached_is_never(tmp_path):
+    (tmp_path / "tables").mkdir()
+    for file in verdict.NEEDED:
+        cost.times_to(SPENT, [0.1, 0.005], at=50).to_csv(tmp_path / file, index=False)
+    table = verdict.verdict(tmp_path)
+    assert list(table["family"]) == ["Lasso", "Lasso", "Kalman filtering", "Kalman filtering"]
+    smallest = verdict.best(table)["iterations to 0.1"]
+    np.testing.assert_array_equal(smallest, [False, True, False, True])
+    first, second, *_ = readme._verdict(tmp_path).splitlines()[2:]
+    assert "| SCS | 0.02 | 10 | 10 | 1e+02 | never | never |" in first
+    assert "| SCS tuned | **0.008** | **4** | **8** | **80** | **80** |" in second

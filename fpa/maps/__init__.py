@@ -7,6 +7,7 @@ from fpa.maps.douglas_rachford import DouglasRachford as DouglasRachford
 from fpa.maps.metric import AbstractMetric as AbstractMetric
 from fpa.maps.metric import ActiveSetMetric as ActiveSetMetric
 from fpa.maps.metric import ConstantMetric as ConstantMetric
+from fpa.maps.metric import TunedMetric as TunedMetric
 from fpa.maps.metric import giselsson_boyd as giselsson_boyd
 from fpa.maps.proximal_gradient import AbstractStepSize as AbstractStepSize
 from fpa.maps.proximal_gradient import InverseLipschitz as InverseLipschitz

@@ -48,6 +48,20 @@ class ConstantMetric(AbstractMetric):
         return jnp.broadcast_to(x, program.c.shape), jnp.broadcast_to(rows, program.b.shape)
 
 
+class TunedMetric(AbstractMetric):
+    """One metric for a whole family, to be trained: the weights are the exponentials of `log_x` and `log_s`.
+
+    Weights of rows that a cone couples are averaged. Where A does not vary, all instances share one factorisation.
+    """
+
+    log_x: Float[Array, " n"]
+    log_s: Float[Array, " m"]
+
+    def __call__(self, program):
+        x, s = (jnp.exp(log.astype(program.b.dtype)) for log in (self.log_x, self.log_s))
+        return x, within_cones(program.cone, s)
+
+
 class ActiveSetMetric(AbstractMetric):
     """The oracle: rows that are active at the solution weigh much, the others little. Not a method, a reference.
 

@@ -54,7 +54,7 @@ def train(
         sizes = (recipe.width, recipe.hidden, recipe.depth)
         network = SiteNetwork(SiteTrunk(key, layout, calibration.first, family.ordered, *sizes))
         metric = fpa.LearnedMetric(network, fpa.SCS())
-        return fpa.Solver(eqx.tree_at(lambda s: s.metric, splitting, metric))
+        return fpa.Solver(_with_metric(splitting, metric))
 
     ensemble, history = fit(
         fpa.stack([untrained(key) for key in jax.random.split(keys[1], recipe.seeds)]),
@@ -78,13 +78,50 @@ def _network(solver: Any) -> Any:
     return solver.splitting.metric.network
 
 
+@dataclass(frozen=True)
+class ConstantRecipe:
+    """Schedule of the training of one metric for all; the loss are the KKT residuals after `steps` iterations."""
+
+    steps: int
+    updates: int
+    batch: int
+    rate: float
+
+
+def train_constant(
+    distribution: fpa.AbstractConeDistribution, splitting: fpa.SCS, recipe: ConstantRecipe, seed: int, checkpoint: Path
+) -> tuple[fpa.Solver, dict[str, Any]]:
+    """An ensemble of one solver: `splitting` with one metric for the whole family. Every weight is 1 at first."""
+    n, m = distribution.canonical.c.base.shape[0], distribution.canonical.b.base.shape[0]
+    metric = fpa.TunedMetric(jnp.zeros(n), jnp.zeros(m))
+    ensemble, history = fit(
+        fpa.stack([fpa.Solver(_with_metric(splitting, metric))]),
+        distribution,
+        fpa.LastKKT(recipe.steps),
+        jax.random.fold_in(fpa.role_key(seed, "train"), 1),
+        num_updates=recipe.updates,
+        batch_size=recipe.batch,
+        optimizer=adam(recipe.rate, recipe.updates),
+        trainable=lambda solver: solver.splitting.metric,
+        checkpoint=checkpoint,
+        checkpoint_every=50,
+        dtype=jnp.float64,
+        description="train one metric",
+    )
+    return ensemble, summary([history])
+
+
+def _with_metric(splitting: fpa.SCS, metric: fpa.AbstractMetric) -> fpa.SCS:
+    return eqx.tree_at(lambda splitting: splitting.metric, splitting, metric)
+
+
 def averaged(
     splitting: fpa.SCS, distribution: fpa.AbstractConeDistribution, seed: int, num_instances: int
 ) -> fpa.Solver:
     """The splitting in one metric for all: the geometric mean of the learned weights over "tune" instances."""
     parameters = fpa.sample_batch(distribution, fpa.role_key(seed, "tune"), num_instances)
     x, s = (jnp.exp(jnp.log(weights).mean(axis=0)) for weights in _weights(splitting.metric, distribution, parameters))
-    return fpa.Solver(eqx.tree_at(lambda splitting: splitting.metric, splitting, fpa.ConstantMetric(x, s)))
+    return fpa.Solver(_with_metric(splitting, fpa.ConstantMetric(x, s)))
 
 
 @eqx.filter_jit

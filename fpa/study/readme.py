@@ -46,11 +46,9 @@ def _replace(text: str, name: str, block: str) -> str:
 
 def _verdict(folder: Path) -> str:
     table = verdict.verdict(folder)
-    methods = list(table.columns[2:])
-    least = table[methods].min(axis=1)
-    for method in methods:
-        cells = table[method].map(_cell)
-        table[method] = cells.where(table[method] > least, "**" + cells + "**")
+    for name, smallest in verdict.best(table).items():
+        cells = table[name].map(_cell).where(table[name].notna(), "never")
+        table[name] = cells.mask(smallest, "**" + cells + "**")
     return _markdown(table)
 
 

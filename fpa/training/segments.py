@@ -53,8 +53,9 @@ def fit_segments(
     """Train an ensemble of solvers on `num_batches` fresh batches, with `segments` updates on each.
 
     A segment's loss is the mean, over instances and its `length` iterations, of `measure(op, z, f(z), point)`. solver,
-    trainable, optimizer, validation and checkpoint are as in `fit`, but count batches; a model whose gradient is not
-    finite skips the update. Returns the ensemble and its history.
+    trainable, optimizer, validation and checkpoint are as in `fit`, but count batches, and splittings, which are bound
+    once for each, have no gradient; a model whose gradient is not finite skips the update. Returns the ensemble and its
+    history.
     """
     check_positive("fit_segments", num_batches=num_batches, batch_size=batch_size, segments=segments, length=length)
     parts = split(solver, trainable)
