@@ -2,6 +2,7 @@
 
 import operator
 from collections.abc import Sequence
+from typing import SupportsIndex
 
 import equinox as eqx
 import jax
@@ -67,7 +68,7 @@ def evaluate(
     distribution: AbstractDistribution,
     key: PRNGKeyArray,
     num_instances: int,
-    num_steps: int,
+    num_steps: SupportsIndex,
     chunk: int = 25,
     description: str = "evaluate",
 ) -> Curves:
@@ -101,7 +102,7 @@ def evaluate_models(
     distribution: AbstractDistribution,
     key: PRNGKeyArray,
     num_instances: int,
-    num_steps: int,
+    num_steps: SupportsIndex,
     chunk: int = 25,
     description: str = "evaluate",
 ) -> Curves:

@@ -159,8 +159,8 @@ def _adopt(labels: np.ndarray, owner: np.ndarray, met: np.ndarray) -> np.ndarray
 
 def _table(graph: _Graph, given: tuple[np.ndarray, ...], labels: tuple[np.ndarray, ...]) -> np.ndarray:
     """One line per site of the commonest make: its columns as x, its rows as y and as s; the named ones first."""
-    sites = np.unique(np.concatenate(labels))
-    parts = [[_members(*pair, site) for pair in zip(given, labels, strict=True)] for site in sites[sites >= 0]]
+    sites = [site for site in np.unique(np.concatenate(labels)).tolist() if site >= 0]
+    parts = [[_members(*pair, site) for pair in zip(given, labels, strict=True)] for site in sites]
     makes = [(columns.size, rows.size) for columns, rows in parts]
     if not makes:
         return np.zeros((0, 0), int)

@@ -160,7 +160,7 @@ def test_what_is_shown_of_a_metric_can_be_drawn():
     for figure in (
         metric_plots.scatter(found, "toy"),
         metric_plots.draw_planes(planes, "toy"),
-        metric_plots.draw_cost(costs, frame, "toy"),
+        cost.draw_cost(cost.over_time(costs, frame, methods, 2), "toy", ["error"], 2, "log"),
     ):
         figure.canvas.draw()
     ends = instances.solved(methods["DR"][0])
@@ -195,7 +195,7 @@ def test_the_averaged_metric_is_the_geometric_mean_over_tune_instances():
 def test_one_metric_for_all_comes_nearer_and_to_the_same_solution(tmp_path):
     recipe = metric_scs.ConstantRecipe(steps=10, updates=30, batch=8, rate=0.1)
     trained, history = metric_scs.train_constant(KALMAN, fpa.SCS(), recipe, 0, tmp_path / "a.checkpoint")
-    assert history["losses"][-1] < history["losses"][0] - 1
+    assert history["losses"][-1][0] < history["losses"][0][0] - 1
     tuned = fpa.member(trained, 0)
     key = fpa.role_key(0, "test")
     ours, plain = (fpa.evaluate(solver, KALMAN, key, 8, 10).geomean("primal")[-1] for solver in (tuned, fpa.Solver()))
@@ -208,6 +208,6 @@ def test_one_metric_for_all_comes_nearer_and_to_the_same_solution(tmp_path):
 def test_one_metric_for_all_shares_one_factorisation():
     n, m = KALMAN.canonical.c.base.size, KALMAN.canonical.b.base.size
     splitting = fpa.SCS(metric=fpa.TunedMetric(jnp.ones(n), jnp.zeros(m)))
-    bind = jax.vmap(lambda y: splitting.bind(KALMAN.program({"y": y})), out_axes=None)
-    sizes = jax.eval_shape(lambda y: bind(y).system, jnp.zeros((3, *KALMAN.canonical.shapes["y"])))
-    assert all(leaf.ndim <= 2 for leaf in jax.tree.leaves(sizes))
+    bind = jax.vmap(lambda y: splitting.bind(KALMAN.program({"y": y})).system, out_axes=None)
+    system = jax.eval_shape(bind, jnp.zeros((3, *KALMAN.canonical.shapes["y"])))
+    assert len(jax.tree.leaves(system)) > 2  # vmap itself refuses what differs between instances

@@ -116,9 +116,9 @@ def test_costs_are_positive_and_time_is_spent_where_networks_are_asked():
     assert (table["ms per instance"] >= plain * (1 - 1e-12)).all()
     curves = fpa.evaluate(fpa.Solver(), LASSO, fpa.role_key(0, "test"), 3, 5)
     frame = pd.concat(plotting.curves_frame("demo", "5 iterations", name, curves) for name in methods)
-    assert len(cost.draw_cost(table, frame, methods, 5, "demo").axes) == 4
-    np.testing.assert_allclose(cost.elapsed(1.0, 1.0, 15.0, (2, 4), 5), [5, 6, 10, 11, 15])
-    np.testing.assert_allclose(cost.elapsed(2.0, 1.0, 7.0, (), 5), [3, 4, 5, 6, 7])
+    assert len(cost.draw_cost(cost.over_time(table, frame, methods, 5), "demo").axes) == 4
+    np.testing.assert_allclose(cost.elapsed(1.0, 1.0, 9.0, (2, 4), 5), [5, 6, 10, 11, 15])
+    np.testing.assert_allclose(cost.elapsed(2.0, 1.0, 0.0, (), 5), [3, 4, 5, 6, 7])
 
 
 def test_costs_are_those_of_the_instances_of_the_curves():

@@ -50,7 +50,7 @@ def test_cone_programs_keep_their_precision_and_entering_undoes_coordinates(spli
 @pytest.mark.parametrize("dtype", [jnp.float32, jnp.float64])
 @over("splitting", FIRST_ORDER)
 def test_composite_programs_keep_their_precision(splitting, dtype):
-    op = splitting.bind(cast(COMPOSITE, dtype))
+    op = splitting.bind(cast(jax.tree.map(jnp.asarray, COMPOSITE), dtype))
     fz, point = op(op.initial())
     assert {leaf.dtype for leaf in jax.tree.leaves((fz, point))} == {jnp.dtype(dtype)}
     np.testing.assert_array_equal(op.enter(op.coordinates(fz), 1.0), fz)

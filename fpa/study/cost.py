@@ -129,7 +129,9 @@ def over_time(
     for _, (name, batch, setup, iteration, total) in table.iterrows():
         curves = frame[frame["method"] == name]
         networks = total - setup - num_steps * iteration
-        spent = elapsed(setup, iteration, networks, methods[name][0].accelerator.boundaries, curves["iteration"].max())
+        spent = elapsed(
+            setup, iteration, networks, methods[name][0].accelerator.boundaries, int(curves["iteration"].max())
+        )
         place = {"batch": batch, "ms": spent[curves["iteration"] - 1]}
         parts.append(curves[["method", "metric", "iteration", "mean"]].assign(**place))
     return pd.concat(parts, ignore_index=True)
@@ -147,11 +149,12 @@ def times_to(spent: pd.DataFrame, levels: Sequence[float], at: int) -> pd.DataFr
     curves = largest.agg(residual=("mean", "max"), ms=("ms", "first"))
     rows = []
     for name, several in curves.groupby("method", sort=False):
+        sizes = several["batch"].unique().tolist()
         row: dict[str, Any] = {"method": name, f"at {at}": several.loc[several["iteration"] == at, "residual"].iloc[0]}
         for level in levels:
             reached = several[several["residual"] <= level].groupby("batch", sort=False).first()
             row[f"iterations to {level:g}"] = reached["iteration"].min()
-            row |= {f"ms to {level:g}, {in_words(size)}": reached["ms"].get(size) for size in several["batch"].unique()}
+            row |= {f"ms to {level:g}, {in_words(size)}": reached["ms"].get(size, np.nan) for size in sizes}
         rows.append(row)
     table = pd.DataFrame(rows)
     return table.astype({name: "Int64" for name in table if str(name).startswith("iterations")})
@@ -169,7 +172,7 @@ def draw_cost(
 
     `spent` comes from `over_time`. The first `last` iterations of the slowest method end at the right.
     """
-    sizes = list(spent["batch"].unique())
+    sizes = spent["batch"].unique().tolist()
     size = (max(3.6 * len(sizes), 6.4), 2.5 * len(metrics) + 0.8)
     figure, grid = plt.subplots(len(metrics), len(sizes), figsize=size, squeeze=False, layout="constrained")
     for row, metric in zip(grid, metrics, strict=True):

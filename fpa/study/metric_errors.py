@@ -11,6 +11,7 @@ import pandas as pd
 from scipy.stats import mannwhitneyu
 
 import fpa
+from fpa.evaluation import traced
 from fpa.study import metrics
 
 MEASURES = ("error", "primal", "dual", "gap")

@@ -47,8 +47,10 @@ def _replace(text: str, name: str, block: str) -> str:
 def _verdict(folder: Path) -> str:
     table = verdict.verdict(folder)
     for name, smallest in verdict.best(table).items():
-        cells = table[name].map(_cell).where(table[name].notna(), "never")
-        table[name] = cells.mask(smallest, "**" + cells + "**")
+        cells = [
+            _cell(value) if known else "never" for value, known in zip(table[name], table[name].notna(), strict=True)
+        ]
+        table[name] = [f"**{cell}**" if least else cell for cell, least in zip(cells, smallest, strict=True)]
     return _markdown(table)
 
 
