@@ -33,7 +33,8 @@ def carry(root: Path, revision: str, chosen: Sequence[str] = ()) -> dict[str, li
         for tree in (old, root):
             _train(tree, shared)
         before, after = (manifest.read(_folder(tree)) for tree in (old, root))
-        differing = {name: _differing(old, root, _models(after[name]["products"])) for name in shared}
+        products = {name: [before[name]["products"], after[name]["products"]] for name in shared}
+        differing = {name: _differing(old, root, *map(_models, products[name])) for name in shared}
         code = {tuple(use["code"]) for name in shared for use in after[name]["store"] if "code" in use}
         commit = before[shared[0]]["commit"]
         found = [_entry(modules, (old, root), after, differing, commit) for modules in sorted(code)]
@@ -89,9 +90,10 @@ def _train(tree: Path, names: Sequence[str]) -> None:
         raise StudyError(f"The runs in {tree} did not all end well.")
 
 
-def _differing(old: Path, new: Path, models: Sequence[str]) -> list[str]:
-    files = [(_folder(old) / model, _folder(new) / model) for model in models]
-    return [new.name for old, new in files if not (old.is_file() and same(old, new))]
+def _differing(old: Path, new: Path, before: Sequence[str], after: Sequence[str]) -> list[str]:
+    """Which of the models that both make differ; of one that only one of them makes nothing is known."""
+    files = [(_folder(old) / model, _folder(new) / model) for model in before if model in after]
+    return [new.name for old, new in files if not same(old, new)]
 
 
 def _result(file: Path) -> Any:
