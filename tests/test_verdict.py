@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from fpa.study import cost, readme, verdict
+from fpa.study import claims, cost, readme, verdict
 
 SPENT = pd.DataFrame(
     [
@@ -45,3 +45,14 @@ def test_the_smallest_of_each_family_is_bold_and_what_is_not_reached_is_never(tm
     first, second, *_ = readme._verdict(tmp_path).splitlines()[2:]
     assert "| SCS | 0.02 | 10 | 10 | 1e+02 | never | never |" in first
     assert "| SCS tuned | **0.008** | **4** | **8** | **80** | **80** |" in second
+
+
+@pytest.mark.parametrize(("learned", "holds"), [("SCS tuned", "yes"), ("SCS", "no")])
+def test_learning_is_first_only_if_something_learned_is(learned, holds, tmp_path):
+    (tmp_path / "tables").mkdir()
+    table = cost.times_to(SPENT, [1e-1, 5e-3], at=50).replace({learned: "SCS learned metric"})
+    table.columns = [name.replace("0.1", "0.0001") for name in table]
+    for file in verdict.NEEDED:
+        table.to_csv(tmp_path / file, index=False)
+    card = claims.scorecard(tmp_path).set_index("id")["holds"]
+    assert card.to_dict() == {"N03": holds, "N04": holds}
