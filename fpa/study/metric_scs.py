@@ -78,6 +78,11 @@ def _network(solver: Any) -> Any:
     return solver.splitting.metric.network
 
 
+def _rows(solver: Any) -> Any:
+    """What is trained of one metric for all: the weights of the rows."""
+    return solver.splitting.metric.log_s
+
+
 @dataclass(frozen=True)
 class ConstantRecipe:
     """Schedule of the training of one metric for all; the loss are the KKT residuals after `steps` iterations."""
@@ -105,7 +110,7 @@ def train_constant(
         num_updates=recipe.updates,
         batch_size=recipe.batch,
         optimizer=adam(recipe.rate, recipe.updates),
-        trainable=lambda solver: solver.splitting.metric.log_s,
+        trainable=_rows,
         checkpoint=checkpoint,
         checkpoint_every=50,
         dtype=jnp.float64,

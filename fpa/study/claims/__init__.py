@@ -9,7 +9,17 @@ from pathlib import Path
 
 import pandas as pd
 
-from fpa.study.claims import composites, in_time, intermittent, learning, metrics, recurrent, sizes, unnormalized, variants
+from fpa.study.claims import (
+    composites,
+    in_time,
+    intermittent,
+    learning,
+    metrics,
+    recurrent,
+    sizes,
+    unnormalized,
+    variants,
+)
 from fpa.study.claims.base import Claim as Claim
 from fpa.study.claims.base import Evidence as Evidence
 from fpa.study.claims.base import Missing, evidence

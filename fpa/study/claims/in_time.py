@@ -32,5 +32,7 @@ def _first(problem: str):
 
 CLAIMS = (
     Claim("N03", "ours", "Lasso: a learned method is the first at 1e-4, by the clock", "not claimed", _first("lasso")),
-    Claim("N04", "ours", "Kalman: a learned method is the first at 1e-4, by the clock", "not claimed", _first("kalman")),
+    Claim(
+        "N04", "ours", "Kalman: a learned method is the first at 1e-4, by the clock", "not claimed", _first("kalman")
+    ),
 )
