@@ -32,7 +32,7 @@ METHODS = {
         Method("SCS+AA-II", "#8C510A", (0, (1.5, 1))),
         Method("SCS tuned", "#009E73", (0, (1, 1)), map="tuned"),
         Method("SCS tuned+AA", "#117733", (0, (4, 1.5)), map="tuned"),
-        Method("SCS constant metric", "#44AA99", (0, (3, 1, 1, 1)), map="learned"),
+        Method("SCS constant metric", "#000000", (0, (3, 1, 1, 1)), map="learned"),
         Method("SCS constant metric+AA", "#999933", (0, (4, 1.5)), map="learned"),
         Method("SCS constant metric+Neural-MLP", "#332288", (0, (6, 1.5, 1, 1.5)), map="learned"),
         Method("SCS+Neural", "#0072B2"),

@@ -56,7 +56,7 @@ BANDS = {
 # All quantities are relative; what exceeds 20 times the residual of the zero point is off the chart.
 _TOP = 20.0
 _NARROWEST = 6.4  # inches, for the legend
-_WIDE = 8.0  # inches, enough for a heading in one line
+_CHARACTERS = 13  # of a heading, in an inch
 _NAME = 2.5  # inches for a method's name in a legend of more than one row
 
 
@@ -156,7 +156,8 @@ def convergence(
     panels = list(frame["panel"].unique())
     width = max(3.4 * len(metrics), _NARROWEST)
     rows = -(-frame["method"].nunique() // _columns(width, frame["method"].nunique()))
-    size = (width, 2.6 * len(panels) + 0.5 + 0.2 * rows + (0 if width > _WIDE else 0.2))
+    heading = _heading(title, chosen, _counts(frame), round(_CHARACTERS * width))
+    size = (width, 2.6 * len(panels) + 0.3 + 0.2 * (rows + len(heading)))
     figure, grid = plt.subplots(len(panels), len(metrics), figsize=size, squeeze=False, layout="constrained")
     for row, panel in zip(grid, panels, strict=True):
         for axes, name in zip(row, metrics, strict=True):
@@ -165,7 +166,7 @@ def convergence(
             axes.set_title(metric(name).title if len(panels) == 1 else f"{metric(name).title}, {panel}")
             if horizon is not None:
                 axes.axvline(horizon, color="#555555", linestyle=":", linewidth=0.9)
-    _annotate(figure, frame, chosen, title)
+    _annotate(figure, heading)
     return figure
 
 
@@ -205,14 +206,23 @@ def limit_height(axes: Axes) -> None:
     axes.set_ylim(axes.dataLim.minposy / 2, min(2 * axes.dataLim.ymax, _TOP))
 
 
-def _annotate(figure: Figure, frame: pd.DataFrame, band: Band, title: str | None) -> None:
+def _heading(title: str | None, band: Band, counts: str, most: int) -> list[str]:
+    """Title, band and counts in as few lines of at most so many characters as will hold them."""
+    about = [f"{band.title} over {counts}"]
+    if len(about[0]) > most:
+        about = [band.title, f"over {counts}"]
+    if title is None:
+        return about
+    whole = f"{title} – {about[0]}"
+    return [whole] if len(about) == 1 and len(whole) <= most else [title, *about]
+
+
+def _annotate(figure: Figure, heading: Sequence[str]) -> None:
     handles = {str(line.get_label()): line for axes in figure.axes for line in axes.lines}
     names = [name for name in METHODS if name in handles]
     columns = _columns(figure.get_figwidth(), len(names))
     figure.legend([handles[name] for name in names], names, loc="outside lower center", ncols=columns, frameon=False)
-    title_break, break_ = (" – ", " ") if figure.get_figwidth() > _WIDE else ("\n", "\n")
-    about = f"{band.title}{break_}over {_counts(frame)}"
-    figure.suptitle(title_break.join(filter(None, (title, about))), fontsize=10)
+    figure.suptitle("\n".join(heading), fontsize=10)
 
 
 def _columns(width: float, names: int) -> int:
