@@ -42,17 +42,17 @@ def clone(tmp_path, monkeypatch):
     return tmp_path
 
 
-def _training(monkeypatch, root, of_old, of_new):
-    """Let every tree train the run `one`, with these results."""
+def _training(monkeypatch, root, of_old, of_new, new_name="one"):
+    """Let every tree train the run `one`, with these results, the new tree in a file of that name."""
 
     def train(tree, names):
         assert names == ["one"]
         folder = tree / "figures" / "smoke"
         (folder / "models").mkdir(parents=True)
-        result = of_new if tree == root else of_old
-        (folder / "models" / "one.json").write_text(json.dumps({"key": str(tree), "made_s": 1.0, "result": result}))
-        use = {"name": "models/one", "key": "", "hit": False, "code": ["fpa.toy"]}
-        manifest.write(folder, {"one": {"products": {"models/one.json": ""}, "store": [use], "commit": "c0ffee"}})
+        result, name = (of_new, new_name) if tree == root else (of_old, "one")
+        (folder / "models" / f"{name}.json").write_text(json.dumps({"key": str(tree), "made_s": 1.0, "result": result}))
+        use = {"name": f"models/{name}", "key": "", "hit": False, "code": ["fpa.toy"]}
+        manifest.write(folder, {"one": {"products": {f"models/{name}.json": ""}, "store": [use], "commit": "c0ffee"}})
 
     monkeypatch.setattr(carry, "_train", train)
 
@@ -70,6 +70,12 @@ def test_code_that_trains_the_same_stands_for_the_older(clone, monkeypatch):
 def test_code_that_trains_something_else_does_not(clone, monkeypatch):
     _training(monkeypatch, clone, {"w": 3.0}, {"w": 3.0000000001})
     assert carry.carry(clone, "HEAD") == {"one": ["one.json"]}
+    assert equivalence.read(clone) == []
+
+
+def test_models_that_only_one_code_makes_show_nothing(clone, monkeypatch):
+    _training(monkeypatch, clone, {"w": 3.0}, {"w": 3.0}, new_name="renamed")
+    assert carry.carry(clone, "HEAD") == {"one": []}
     assert equivalence.read(clone) == []
 
 

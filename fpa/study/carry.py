@@ -33,11 +33,11 @@ def carry(root: Path, revision: str, chosen: Sequence[str] = ()) -> dict[str, li
         for tree in (old, root):
             _train(tree, shared)
         before, after = (manifest.read(_folder(tree)) for tree in (old, root))
-        products = {name: [before[name]["products"], after[name]["products"]] for name in shared}
-        differing = {name: _differing(old, root, *map(_models, products[name])) for name in shared}
+        both = {name: _both(before[name]["products"], after[name]["products"]) for name in shared}
+        differing = {name: _differing(old, root, both[name]) for name in shared}
         code = {tuple(use["code"]) for name in shared for use in after[name]["store"] if "code" in use}
         commit = before[shared[0]]["commit"]
-        found = [_entry(modules, (old, root), after, differing, commit) for modules in sorted(code)]
+        found = [_entry(modules, (old, root), after, both, differing, commit) for modules in sorted(code)]
     equivalence.note(root, [entry for entry in found if entry is not None])
     return differing
 
@@ -56,13 +56,16 @@ def _entry(
     modules: tuple[str, ...],
     trees: tuple[Path, Path],
     after: Mapping[str, Any],
+    both: Mapping[str, Sequence[str]],
     differing: Mapping[str, Sequence[str]],
     commit: str,
 ) -> dict[str, Any] | None:
-    """That the code of `modules` computes what it did, unless it is the same or some run shows the contrary."""
+    """That the code of `modules` computes what it did, unless it is the same, no run shows it, or one the contrary."""
     was, now = (fingerprint.digest(modules, tree / "fpa") for tree in trees)
-    shown_by = [name for name in differing if any(use.get("code") == [*modules] for use in after[name]["store"])]
-    if was == now or any(differing[name] for name in shown_by):
+    stems = {name: {Path(model).stem for model in models} for name, models in both.items()}
+    uses = [(name, use) for name in both for use in after[name]["store"] if use.get("code") == [*modules]]
+    shown_by = sorted({name for name, use in uses if Path(use["name"]).name in stems[name]}, key=list(both).index)
+    if was == now or not shown_by or any(differing[name] for name in shown_by):
         return None
     return {"code": [*modules], "was": was, "is": now, "commit": commit, "shown_by": shown_by}
 
@@ -90,9 +93,13 @@ def _train(tree: Path, names: Sequence[str]) -> None:
         raise StudyError(f"The runs in {tree} did not all end well.")
 
 
-def _differing(old: Path, new: Path, before: Sequence[str], after: Sequence[str]) -> list[str]:
-    """Which of the models that both make differ; of one that only one of them makes nothing is known."""
-    files = [(_folder(old) / model, _folder(new) / model) for model in before if model in after]
+def _both(before: Mapping[str, str], after: Mapping[str, str]) -> list[str]:
+    """The models that both codes make; of one that only one of them makes nothing is known."""
+    return [model for model in _models(before) if model in after]
+
+
+def _differing(old: Path, new: Path, models: Sequence[str]) -> list[str]:
+    files = [(_folder(old) / model, _folder(new) / model) for model in models]
     return [new.name for old, new in files if not same(old, new)]
 
 

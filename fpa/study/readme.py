@@ -48,7 +48,7 @@ def _verdict(folder: Path) -> str:
     table = verdict.verdict(folder)
     for name, smallest in verdict.best(table).items():
         cells = [
-            _cell(value) if known else "never" for value, known in zip(table[name], table[name].notna(), strict=True)
+            _cell(value) if known else "later" for value, known in zip(table[name], table[name].notna(), strict=True)
         ]
         table[name] = [f"**{cell}**" if least else cell for cell, least in zip(cells, smallest, strict=True)]
     return _markdown(table)
