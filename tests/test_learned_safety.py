@@ -37,7 +37,8 @@ def _solve(accelerator, distribution, batch, tol=1e-3):
 @pytest.mark.parametrize("family", FAMILIES)
 @pytest.mark.parametrize("spoiled", SPOIL)
 def test_a_safe_model_is_hardly_later_than_plain_iteration(family, spoiled):
-    """Composed as in the study within a fifth, up to the ten iterations after which residuals are looked at.
+    """Composed as in the study within a fifth, up to the iterations after which residuals are looked at: every ten, and
+    at boundaries and every ten from there, so up to five iterations later or earlier than those of plain iteration.
 
     Alone, without Anderson acceleration after it, within a fifth and a constant; on data a hundred times their usual
     size it converges, but a bad start may cost more. There, on the Lasso, one of the six instances may be later than
@@ -53,12 +54,13 @@ def test_a_safe_model_is_hardly_later_than_plain_iteration(family, spoiled):
     for kind, make in MODELS.items():
         model = jax.tree.map(lambda x: spoil(x) if eqx.is_inexact_array(x) else x, make(bound(distribution)))
         safe = composed(Solver(accelerator=model)).accelerator
-        for accelerator, constant in ((safe, 10), (Safeguarded(model), np.inf if spoiled == "shifted" else 50)):
+        for accelerator, constant in ((safe, 15), (Safeguarded(model), np.inf if spoiled == "shifted" else 50)):
             solution = _solve(accelerator, distribution, data)
             assert np.all(solution.status == Status.SOLVED), kind
             late = np.asarray(solution.iterations) - 1.2 * np.asarray(plain.iterations)
             assert np.sort(late)[-1 - spared] <= constant and late.mean() <= constant, (kind, late)
-            assert accelerator is safe or spoiled != "nan" or np.array_equal(solution.iterations, plain.iterations)
+            shift = np.abs(solution.iterations - plain.iterations).max()
+            assert accelerator is safe or spoiled != "nan" or shift <= 5, (kind, shift)
 
 
 def test_a_switch_starts_anderson_acceleration_where_the_model_stands():

@@ -188,16 +188,24 @@ def test_a_killed_run_goes_on_to_the_same_bits(tmp_path):
         pass
 
     class Killer(fpa.training.AbstractValidation):
-        every = 2
+        every, armed, scored = 2, True, 0
 
         def score(self, ensemble, distribution, dtype):
-            raise Killed
+            if Killer.armed:
+                raise Killed
+            Killer.scored += 1
+            return jnp.full((1,), -Killer.scored)
 
     path = tmp_path / "run"
     with pytest.raises(Killed):
         fit_segments(ensemble, FAMILY, jax.random.key(0), checkpoint=path, validation=Killer(), **options)
-    resumed, history = fit_segments(ensemble, FAMILY, jax.random.key(0), checkpoint=path, **options)
-    assert len(history.losses) == 4
+    Killer.armed = False
+    with pytest.raises(ValueError, match="belongs to another training run"):
+        fit_segments(ensemble, FAMILY, jax.random.key(0), checkpoint=path, **options)
+    resumed, history = fit_segments(
+        ensemble, FAMILY, jax.random.key(0), checkpoint=path, validation=Killer(), **options
+    )
+    assert len(history.losses) == 4 and history.scored == [2, 4]
     for one, two in zip(arrays(whole), arrays(resumed), strict=True):
         np.testing.assert_array_equal(one, two)
 
