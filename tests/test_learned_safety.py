@@ -34,12 +34,20 @@ def _solve(accelerator, distribution, batch, tol=1e-3):
     return jax.vmap(one)(batch)
 
 
+def _plain(boundaries):
+    """Plain iteration with the same boundaries, at which nothing happens."""
+    accelerator = Picard()
+    for gap in np.diff([0, *boundaries])[::-1].tolist():
+        accelerator = Switch(Picard(), gap, accelerator)
+    return accelerator
+
+
 @pytest.mark.parametrize("family", FAMILIES)
 @pytest.mark.parametrize("spoiled", SPOIL)
 def test_a_safe_model_is_hardly_later_than_plain_iteration(family, spoiled):
-    """Composed as in the study within a fifth, up to the iterations after which residuals are looked at: every ten, and
-    at boundaries and every ten from there, so up to five iterations later or earlier than those of plain iteration.
+    """Composed as in the study within a fifth and fifteen iterations.
 
+    Residuals are looked at where boundaries are and every ten iterations from there, so plain iteration has the same.
     Alone, without Anderson acceleration after it, within a fifth and a constant; on data a hundred times their usual
     size it converges, but a bad start may cost more. There, on the Lasso, one of the six instances may be later than
     that when composed, and which it is depends on how a processor rounds; their mean may not.
@@ -56,11 +64,11 @@ def test_a_safe_model_is_hardly_later_than_plain_iteration(family, spoiled):
         safe = composed(Solver(accelerator=model)).accelerator
         for accelerator, constant in ((safe, 15), (Safeguarded(model), np.inf if spoiled == "shifted" else 50)):
             solution = _solve(accelerator, distribution, data)
+            plain = _solve(_plain(accelerator.boundaries), distribution, data)
             assert np.all(solution.status == Status.SOLVED), kind
             late = np.asarray(solution.iterations) - 1.2 * np.asarray(plain.iterations)
             assert np.sort(late)[-1 - spared] <= constant and late.mean() <= constant, (kind, late)
-            shift = np.abs(solution.iterations - plain.iterations).max()
-            assert accelerator is safe or spoiled != "nan" or shift <= 5, (kind, shift)
+            assert accelerator is safe or spoiled != "nan" or np.array_equal(solution.iterations, plain.iterations)
 
 
 def test_a_switch_starts_anderson_acceleration_where_the_model_stands():
