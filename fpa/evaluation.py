@@ -14,6 +14,7 @@ from fpa._progress import progress
 from fpa.distributions import AbstractDistribution, stream
 from fpa.solver import Solver, Trace
 
+CHUNK = 25
 METRICS = ("fixed_point", "fixed_point_normalized", "primal", "dual", "gap", "tau")
 
 
@@ -69,7 +70,7 @@ def evaluate(
     key: PRNGKeyArray,
     num_instances: int,
     num_steps: SupportsIndex,
-    chunk: int = 25,
+    chunk: int = CHUNK,
     description: str = "evaluate",
 ) -> Curves:
     """Trace `solver` on `num_instances` instances of `distribution`, `chunk` at a time, with a progress bar.
@@ -103,7 +104,7 @@ def evaluate_models(
     key: PRNGKeyArray,
     num_instances: int,
     num_steps: SupportsIndex,
-    chunk: int = 25,
+    chunk: int = CHUNK,
     description: str = "evaluate",
 ) -> Curves:
     """`evaluate` for several models of one make, on the same instances; they are the first axis of the curves."""

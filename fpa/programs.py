@@ -111,7 +111,7 @@ class ConeProgram(AbstractProgram):
                 )
         if self.P is not None and self.P.shape != (n, n):
             raise ValueError(f"ConeProgram: P must have shape {(n, n)} to fit A of shape {(m, n)}, got {self.P.shape}.")
-        if self.P is not None and not isinstance(self.P, Tracer) and not np.allclose(self.P, self.P.T):
+        if self.P is not None and not isinstance(self.P, Tracer) and not _symmetric(np.asarray(self.P)):
             raise ValueError("ConeProgram: P must be symmetric; give both of its triangles.")
         if self.cone.dim != m:
             raise ValueError(f"ConeProgram: the cone has dimension {self.cone.dim}, but A has {m} rows.")
@@ -181,6 +181,10 @@ def _floating(name: str, value) -> Array:
     if not isinstance(array, Tracer):
         _check_finite(name, np.asarray(array))
     return array
+
+
+def _symmetric(P: np.ndarray) -> bool:
+    return np.allclose(P, P.T, rtol=0, atol=1e-6 * np.abs(P).max(initial=0))
 
 
 def _check_finite(name: str, array: np.ndarray) -> None:

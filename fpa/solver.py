@@ -200,11 +200,14 @@ class Solver(eqx.Module):
         return Solution(last.point, status, last.iterations, last.residuals)
 
     def _advance(self, op, progress, begin, end, tols):
-        """Iterations begin+1, ..., end of `solve`: chunk by chunk, and at last what does not fill one."""
-        rest = (end - begin) % _CHECK_EVERY
-        if begin < end - rest:
-            progress = self._while_running(op, progress, end - rest, _CHECK_EVERY, tols)
-        return self._while_running(op, progress, end, rest, tols) if rest else progress
+        """Iterations begin+1, ..., end of `solve`, judged after each multiple of ten and at the end."""
+        first = min(-(-begin // _CHECK_EVERY) * _CHECK_EVERY, end)
+        last = max(end // _CHECK_EVERY * _CHECK_EVERY, first)
+        for stop, chunk in ((first, first - begin), (last, _CHECK_EVERY), (end, end - last)):
+            if begin < stop:
+                progress = self._while_running(op, progress, stop, chunk, tols)
+            begin = max(begin, stop)
+        return progress
 
     def _cross(self, op, z, state, iteration):
         """Cross the boundary after `iteration` steps, if there is one."""

@@ -34,20 +34,11 @@ def _solve(accelerator, distribution, batch, tol=1e-3):
     return jax.vmap(one)(batch)
 
 
-def _plain(boundaries):
-    """Plain iteration with the same boundaries, at which nothing happens."""
-    accelerator = Picard()
-    for gap in np.diff([0, *boundaries])[::-1].tolist():
-        accelerator = Switch(Picard(), gap, accelerator)
-    return accelerator
-
-
 @pytest.mark.parametrize("family", FAMILIES)
 @pytest.mark.parametrize("spoiled", SPOIL)
 def test_a_safe_model_is_hardly_later_than_plain_iteration(family, spoiled):
-    """Composed as in the study within a fifth and fifteen iterations.
+    """Composed as in the study within a fifth and ten iterations, as residuals are looked at every ten.
 
-    Residuals are looked at where boundaries are and every ten iterations from there, so plain iteration has the same.
     Alone, without Anderson acceleration after it, within a fifth and a constant; on data a hundred times their usual
     size it converges, but a bad start may cost more. There, on the Lasso, one of the six instances may be later than
     that when composed, and which it is depends on how a processor rounds; their mean may not.
@@ -62,9 +53,8 @@ def test_a_safe_model_is_hardly_later_than_plain_iteration(family, spoiled):
     for kind, make in MODELS.items():
         model = jax.tree.map(lambda x: spoil(x) if eqx.is_inexact_array(x) else x, make(bound(distribution)))
         safe = composed(Solver(accelerator=model)).accelerator
-        for accelerator, constant in ((safe, 15), (Safeguarded(model), np.inf if spoiled == "shifted" else 50)):
+        for accelerator, constant in ((safe, 10), (Safeguarded(model), np.inf if spoiled == "shifted" else 50)):
             solution = _solve(accelerator, distribution, data)
-            plain = _solve(_plain(accelerator.boundaries), distribution, data)
             assert np.all(solution.status == Status.SOLVED), kind
             late = np.asarray(solution.iterations) - 1.2 * np.asarray(plain.iterations)
             assert np.sort(late)[-1 - spared] <= constant and late.mean() <= constant, (kind, late)

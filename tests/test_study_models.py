@@ -11,6 +11,7 @@ from models import LASSO, bound, intermittent
 
 import fpa
 from fpa.study import baselines, cost, learned, models, overparametrisation, plotting
+from fpa.study.errors import StudyError
 from fpa.study.session import Run
 
 
@@ -117,8 +118,32 @@ def test_costs_are_positive_and_time_is_spent_where_networks_are_asked():
     curves = fpa.evaluate(fpa.Solver(), LASSO, fpa.role_key(0, "test"), 3, 5)
     frame = pd.concat(plotting.curves_frame("demo", "5 iterations", name, curves) for name in methods)
     assert len(cost.draw_cost(cost.over_time(table, frame, methods, 5), "demo").axes) == 4
+
+
+def test_methods_with_the_same_iteration_share_its_time(monkeypatch):
+    timed = []
+    monkeypatch.setattr(cost, "_shortest", lambda calls, *_: timed.append([*calls]) or dict.fromkeys(calls, 1.0))
+    asked = [fpa.Switch(fpa.Picard(), after, fpa.AndersonAcceleration(memory=5)) for after in (2, 3)]
+    methods = {"SCS": [fpa.Solver()], "SCS tuned": [fpa.Solver(fpa.SCS(scale=2.0))]}
+    methods |= {f"asked {index}": [fpa.Solver(accelerator=one)] for index, one in enumerate(asked)}
+    table = cost.cost(LASSO, methods, fpa.role_key(0, "test"), num_steps=5, sizes=(3,))
+    plain = [(name, case) for name in ("SCS", "SCS tuned") for case in ("setup", "many")]
+    assert timed == [[*plain, ("asked 0", "all"), ("asked 1", "all")]] and list(table["method"]) == [*methods]
+
+
+def test_time_is_spent_at_every_iteration_and_where_networks_are_asked():
     np.testing.assert_allclose(cost.elapsed(1.0, 1.0, 9.0, (2, 4), 5), [5, 6, 10, 11, 15])
     np.testing.assert_allclose(cost.elapsed(2.0, 1.0, 0.0, (), 5), [3, 4, 5, 6, 7])
+    asked = fpa.Solver(accelerator=fpa.Switch(fpa.Picard(), 2, fpa.Picard()))
+    rows = [{"method": "asked", "metric": "primal", "iteration": k, "mean": 1 / k} for k in (1, 2, 3, 6)]
+    prices = pd.DataFrame([("asked", 4, 1.0, 0.5, 9.5)], columns=["method", "batch", "setup", "iteration", "all"])
+    spent = cost.over_time(prices, pd.DataFrame(rows), {"asked": [asked]}, 5)
+    np.testing.assert_allclose(spent["ms"], [4.5, 5.0, 8.5, 10.0])  # networks take 6, half of it at first
+    times = cost.times_to(spent.assign(batch=4), [0.5, 0.1], 6)
+    assert times["iterations to 0.5"].tolist() == [2] and times["ms to 0.5, in a batch of 4"].tolist() == [5.0]
+    assert times.isna()[["iterations to 0.1", "ms to 0.1, in a batch of 4"]].all(axis=None)
+    with pytest.raises(StudyError, match="asked asks networks after 2 iterations; only 2 were timed"):
+        cost.over_time(prices, pd.DataFrame(rows), {"asked": [asked]}, 2)
 
 
 def test_costs_are_those_of_the_instances_of_the_curves():

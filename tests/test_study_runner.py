@@ -147,24 +147,10 @@ def test_runs_that_do_not_need_each_other_are_executed_at_once(clone, capsys):
 def test_a_run_waits_for_models_that_are_being_made_and_for_no_others(clone):
     add(clone, "first", WRITE)
     add(clone, "second", WRITE, loads=["first"])
-    study = state.load(clone, "smoke")
-    first, second = study.specs.values()
-    assert runner._ready(study, [first, second], [], 2) == [first]
-    assert runner._ready(study, [second], [first], 2) == []
-    assert runner._ready(study, [second], [], 2) == [second]
-
-
-def test_a_run_that_times_something_is_alone_where_times_count(clone):
-    add(clone, "timed", WRITE, timed=True)
-    add(clone, "other", WRITE)
-    add(clone, "last", WRITE, loads=["timed"])
-    study = state.load(clone, "laptop")
-    timed, other, last = study.specs.values()
-    assert runner._ready(study, [timed, other, last], [], 2) == [other]
-    assert runner._ready(study, [timed, last], [other], 2) == []
-    assert runner._ready(study, [timed, last], [], 2) == [timed]
-    assert runner._ready(study, [last, other], [timed], 2) == []
-    assert runner._ready(state.load(clone, "smoke"), [timed, other, last], [], 2) == [timed, other]
+    first, second = state.load(clone, "smoke").specs.values()
+    assert runner._ready([first, second], [], 2) == [first]
+    assert runner._ready([second], [first], 2) == []
+    assert runner._ready([second], [], 2) == [second]
 
 
 @pytest.mark.parametrize(
@@ -177,7 +163,7 @@ def test_a_run_that_times_something_is_alone_where_times_count(clone):
         ({'{"seed": 1}': '{"seed": "1e3"}'}, [], "sets seed to '1e3', but first.ipynb has 0 there."),
         ({'"every"': '"each"'}, [], "gives parameters for no profile: 'each'."),
         ({'"makes"': '"makse"'}, [], "run first lacks the field 'makes'."),
-        ({'"timed": false': '"timed": "no"'}, [], "the field timed of run first is 'no' where true or false"),
+        ({'"needs": []': '"timed": true, "needs": []'}, [], "run first has the unknown field 'timed'."),
         ({'"needs": []': '"needs": ["second"]'}, [], "run first needs 'second', which is no earlier run."),
         ({"first.ipynb": "frist.ipynb"}, [], "There is no notebook frist.ipynb in "),
         ({"{": "{{"}, [], "runs.yaml is not YAML: "),

@@ -89,7 +89,9 @@ def _parser() -> argparse.ArgumentParser:
         command.add_argument(
             "--run", nargs="+", action="extend", default=[], metavar="ID", help="only these, and what they need"
         )
-    run.add_argument("--jobs", type=_positive, help="how many runs at once, but those that time something are alone")
+    run.add_argument(
+        "--jobs", type=_positive, help="how many runs at once; while one is timing, the others stand still"
+    )
     run.add_argument("--fresh", action="store_true", help="redo finished runs and recompute stored results")
     return parser
 

@@ -1,7 +1,6 @@
 """What learned acceleration costs: time per instance, networks included, and residuals over time."""
 
 import functools
-import inspect
 import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -17,11 +16,12 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import NullFormatter
 
 import fpa
-from fpa.evaluation import traced
-from fpa.study.plotting import METHODS, METRICS, limit_height
+from fpa.evaluation import CHUNK, traced
+from fpa.study.errors import StudyError
+from fpa.study.plotting import METHODS, METRICS, NAME_WIDTH, limit_height
+from fpa.study.quiet import quiet
 
-_MANY = 500
-_CHUNK = inspect.signature(fpa.evaluate).parameters["chunk"].default
+_MANY, _AT_LEAST = 500, 100
 
 
 def cost(
@@ -36,33 +36,41 @@ def cost(
     """Milliseconds per instance in batches of each size, compiled before: a row per size and method.
 
     `setup` passes before the first iteration, `iteration` is one of the method, or, where networks are asked at some
-    iterations only, one in between; `ms per instance` is all of `num_steps`, networks included. Differences magnify
-    what disturbs the machine, so they are taken between the shortest of up to `rounds` rounds, over more iterations
-    where the batch is small; a call that has taken `patience` seconds sits the others out.
+    iterations only, one in between; `ms per instance` is all of `num_steps`, networks included. Methods that have the
+    same iteration share its time. Differences magnify what disturbs the machine, so they are taken between the shortest
+    of up to `rounds` rounds, over more iterations where the batch is small, with no other run beside them; a call that
+    has taken `patience` seconds sits the others out.
     """
     rows = []
+    firsts = {name: traced(solvers[0]) for name, solvers in methods.items()}
+    plain = {name: _between(solver) for name, solver in firsts.items()}
+    alike = {name: next(one for one in plain if eqx.tree_equal(plain[one], plain[name])) for name in plain}
     for size in sizes:
-        batch, many = instances(distribution, key, size), max(num_steps, _MANY // size)
+        batch, many = instances(distribution, key, size), max(num_steps, _MANY // size, _AT_LEAST)
         calls: dict[tuple[str, str], Callable[[], Any]] = {}
-        for name, solvers in methods.items():
-            solver = traced(solvers[0])
-            between = fpa.Solver(solver.splitting) if solver.accelerator.boundaries else solver
+        for name in dict.fromkeys(alike.values()):
             for case, count in {"setup": 0, "many": many}.items():
-                calls[name, case] = functools.partial(_any_number, between, distribution, batch, jnp.int32(count))
+                calls[name, case] = functools.partial(_any_number, plain[name], distribution, batch, jnp.int32(count))
+        for name, solver in firsts.items():
             if solver.accelerator.boundaries:
                 calls[name, "all"] = functools.partial(_iterates, solver, distribution, batch, num_steps)
         shortest = {case: 1e3 * seconds / size for case, seconds in _shortest(calls, rounds, patience).items()}
-        for name in methods:
-            setup = min(shortest[name, "setup"], shortest[name, "many"])
-            iteration = (shortest[name, "many"] - setup) / many
-            plain = setup + num_steps * iteration
-            rows.append((name, size, setup, iteration, max(plain, shortest.get((name, "all"), plain))))
+        for name, same in alike.items():
+            setup = min(shortest[same, "setup"], shortest[same, "many"])
+            iteration = (shortest[same, "many"] - setup) / many
+            least = setup + num_steps * iteration
+            rows.append((name, size, setup, iteration, max(least, shortest.get((name, "all"), least))))
     return pd.DataFrame(rows, columns=["method", "batch", "setup", "iteration", "ms per instance"])
+
+
+def _between(solver: fpa.Solver) -> fpa.Solver:
+    """What is iterated where no network is asked."""
+    return fpa.Solver(solver.splitting) if solver.accelerator.boundaries else solver
 
 
 def instances(distribution: fpa.AbstractDistribution, key: PRNGKeyArray, num_instances: int) -> dict[str, Array]:
     """The first of the instances that `fpa.evaluate` draws from `key`, in one batch."""
-    batches = fpa.stream(distribution, key, -(-num_instances // _CHUNK) * _CHUNK, _CHUNK)
+    batches = fpa.stream(distribution, key, -(-num_instances // CHUNK) * CHUNK, CHUNK)
     return jax.tree.map(lambda *parts: jnp.concatenate(parts)[:num_instances], *batches)
 
 
@@ -74,8 +82,8 @@ def _shortest(calls: Mapping[Any, Callable[[], Any]], rounds: int, patience: flo
     for call in calls.values():
         jax.block_until_ready(call())
     seconds: dict[Any, list[float]] = {case: [] for case in calls}
-    for _ in range(rounds):
-        for case, call in calls.items():
+    with quiet():
+        for case, call in [*calls.items()] * rounds:
             if sum(seconds[case]) < patience:
                 begun = time.perf_counter()
                 jax.block_until_ready(call())
@@ -123,15 +131,15 @@ def over_time(
 ) -> pd.DataFrame:
     """The means of `frame`, of one panel, and the milliseconds per instance that they take in batches of each size.
 
-    `table` is that of `cost` for `num_steps` iterations, which no boundary of a method exceeds.
+    `table` is that of `cost` for `num_steps` iterations, which have to include every boundary of a method.
     """
     parts = []
     for _, (name, batch, setup, iteration, total) in table.iterrows():
-        curves = frame[frame["method"] == name]
+        curves, boundaries = frame[frame["method"] == name], methods[name][0].accelerator.boundaries
+        if max(boundaries, default=0) >= num_steps:
+            raise StudyError(f"{name} asks networks after {max(boundaries)} iterations; only {num_steps} were timed.")
         networks = total - setup - num_steps * iteration
-        spent = elapsed(
-            setup, iteration, networks, methods[name][0].accelerator.boundaries, int(curves["iteration"].max())
-        )
+        spent = elapsed(setup, iteration, networks, boundaries, int(curves["iteration"].max()))
         place = {"batch": batch, "ms": spent[curves["iteration"] - 1]}
         parts.append(curves[["method", "metric", "iteration", "mean"]].assign(**place))
     return pd.concat(parts, ignore_index=True)
@@ -166,14 +174,20 @@ def in_words(batch: int) -> str:
 
 
 def draw_cost(
-    spent: pd.DataFrame, title: str, metrics: Sequence[str] = ("primal", "dual"), last: int = 50, scale: str = "linear"
+    spent: pd.DataFrame,
+    title: str,
+    metrics: Sequence[str] = ("primal", "dual"),
+    last: int = 50,
+    scale: str = "linear",
+    panel_width: float = 3.6,
 ) -> Figure:
     """Mean residuals over milliseconds per instance: a row per metric, a column per batch size.
 
-    `spent` comes from `over_time`. The first `last` iterations of the slowest method end at the right.
+    `spent` comes from `over_time`. The first `last` iterations of the slowest method end at the right. Widths are in
+    inches.
     """
     sizes = spent["batch"].unique().tolist()
-    size = (max(3.6 * len(sizes), 6.4), 2.5 * len(metrics) + 0.8)
+    size = (max(panel_width * len(sizes), 6.4), 2.5 * len(metrics) + 0.8)
     figure, grid = plt.subplots(len(metrics), len(sizes), figsize=size, squeeze=False, layout="constrained")
     for row, metric in zip(grid, metrics, strict=True):
         for axes, batch in zip(row, sizes, strict=True):
@@ -190,6 +204,7 @@ def draw_cost(
             axes.set_title(f"{METRICS[metric].title}, {in_words(batch)}")
         row[0].set_ylabel(METRICS[metric].definition)
     handles, labels = grid[0, 0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower center", ncols=min(len(labels), 4), frameon=False)
+    columns = min(len(labels), round(size[0] / NAME_WIDTH))
+    figure.legend(handles, labels, loc="outside lower center", ncols=columns, frameon=False)
     figure.suptitle(title, fontsize=10)
     return figure

@@ -57,7 +57,7 @@ BANDS = {
 _TOP = 20.0
 _NARROWEST = 6.4  # inches, for the legend
 _CHARACTERS = 13  # of a heading, in an inch
-_NAME = 2.5  # inches for a method's name in a legend of more than one row
+NAME_WIDTH = 2.5  # inches for a method's name in a legend of more than one row
 
 
 def style(quick: bool = False) -> None:
@@ -227,7 +227,7 @@ def _annotate(figure: Figure, heading: Sequence[str]) -> None:
 
 def _columns(width: float, names: int) -> int:
     """How many names stand side by side in a legend; a few stand in one row."""
-    return names if names < 7 else round(width / _NAME)
+    return names if names < 7 else round(width / NAME_WIDTH)
 
 
 def _counts(frame: pd.DataFrame) -> str:

@@ -13,8 +13,8 @@ from fpa.study.errors import StudyError
 class Profile:
     """A size of the study: its name, what it is for, and how many runs are executed at once.
 
-    Runs that time something are executed alone, unless `once`: then only the first run of each notebook is done, if no
-    others are asked for, to see that it works.
+    If `once`, only the first run of each notebook is done, if no others are asked for, to see that it works; times do
+    not count then.
     """
 
     name: str

@@ -19,7 +19,7 @@ from pathlib import Path
 from threading import Lock
 from typing import Any
 
-from fpa.study import claims, manifest, runs
+from fpa.study import claims, manifest, quiet, runs
 from fpa.study.errors import RunFailed
 from fpa.study.execute import execute, stop_all
 from fpa.study.runs import Spec
@@ -34,18 +34,19 @@ def run(study: Study, names: Sequence[str] = (), fresh: bool = False, jobs: int 
     """Bring the runs `names` and what they need up to date; returns those that failed.
 
     If none is named, the profile's default runs are meant. With `fresh` nothing counts as finished, and stored results
-    from before this call count as absent. Up to `jobs` runs are executed at once; those that time something come after
-    the others, each alone.
+    from before this call count as absent. Up to `jobs` runs are executed at once; while one times something the others
+    stand still (`fpa.study.quiet`), if times count in this profile.
     """
     selected = runs.select(study.specs, names or study.default_runs)
     for spec in selected:
         runs.check_parameters(spec, study.profile, study.root)
     environment = {"FPA_PROGRESS": _terminal(), "FPA_FRESH": str(time.time() if fresh else 0)}
+    environment |= {quiet.RUNNER: str(os.getpid())} if study.times_count else {}
     todo, failed = list(selected), set[str]()
     under_way: dict[Future[bool], Spec] = {}
     with _threads(jobs) as pool:
         while todo or under_way:
-            for spec in _ready(study, todo, list(under_way.values()), jobs):
+            for spec in _ready(todo, list(under_way.values()), jobs):
                 todo.remove(spec)
                 if set(spec.needs) & failed:
                     failed.add(spec.name)
@@ -70,14 +71,11 @@ def _threads(jobs: int) -> Iterator[ThreadPoolExecutor]:
             raise
 
 
-def _ready(study: Study, todo: Sequence[Spec], under_way: Sequence[Spec], jobs: int) -> list[Spec]:
+def _ready(todo: Sequence[Spec], under_way: Sequence[Spec], jobs: int) -> list[Spec]:
     """The next runs to begin, as many as there is room for: those that read nothing unfinished."""
     unfinished = {spec.name for spec in (*todo, *under_way)}
     free = [spec for spec in todo if not {*spec.needs, *spec.loads} & unfinished]
-    together = [spec for spec in free if not study.is_alone(spec)]
-    if any(map(study.is_alone, under_way)):
-        return []
-    return together[: jobs - len(under_way)] if together or under_way else free[:1]
+    return free[: jobs - len(under_way)]
 
 
 def _up_to_date(study: Study, spec: Spec) -> bool:
@@ -117,6 +115,8 @@ def _attempt(study: Study, spec: Spec, environment: Mapping[str, str]) -> bool:
     except RunFailed as error:
         _say(spec, f"failed: {error}")
         return False
+    finally:
+        quiet.resume(study.root)
     entry = {**begun, **made, "wall_s": round(time.monotonic() - start, 1)}
     publish(study, spec, entry)
     _say(spec, f"done in {entry['wall_s']} s")
@@ -199,14 +199,10 @@ def _products(entries: Mapping[str, Any]) -> set[str]:
 
 
 def _time_left(study: Study, remaining: Sequence[Spec], jobs: int) -> str:
-    """How long the remaining runs took last time, where that is known; `jobs` at once, but for those that are alone."""
+    """How long the remaining runs took last time, where that is known, `jobs` at once."""
     entries = manifest.read(study.folder)
-    known = [
-        entries[spec.name]["wall_s"] / (1 if study.is_alone(spec) else jobs)
-        for spec in remaining
-        if spec.name in entries
-    ]
-    return f", about {sum(known):.0f} s left" if known else ""
+    known = [entries[spec.name]["wall_s"] for spec in remaining if spec.name in entries]
+    return f", about {max(sum(known) / jobs, *known):.0f} s left" if known else ""
 
 
 def _terminal() -> str:

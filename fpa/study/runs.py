@@ -5,7 +5,6 @@
       needs: []                            # earlier runs whose data it reads; they are done with it
       loads: []                            # earlier runs of which kept models or data will do
       makes: [02_recurrent_lasso.png, 02_recurrent_lasso.pdf, data/02_recurrent_lasso.csv]
-      timed: true                          # if it times anything: it is executed alone
       parameters:
         every: {problem: lasso, seed: 0}   # the same in every profile
         smoke: {num_instances: 32}
@@ -27,15 +26,11 @@ from fpa.study.notebooks import literals
 from fpa.study.profiles import PROFILES
 
 _FIELDS = {"notebook", "needs", "loads", "makes", "parameters"}
-_OPTIONAL = {"timed"}
 
 
 @dataclass(frozen=True)
 class Spec:
-    """One run: a notebook, its parameters in every profile, the runs whose products it reads, what it makes.
-
-    `timed` tells that it times something.
-    """
+    """One run: a notebook, its parameters in every profile, the runs whose products it reads, what it makes."""
 
     name: str
     notebook: str
@@ -43,7 +38,6 @@ class Spec:
     loads: tuple[str, ...]
     makes: tuple[str, ...]
     parameters: Mapping[str, Mapping[str, Any]]
-    timed: bool = False
 
     def values(self, profile: str) -> dict[str, Any]:
         """The run's parameters in `profile`, without `run` and `profile`."""
@@ -90,16 +84,14 @@ def check_parameters(spec: Spec, profile: str, root: Path) -> None:
 
 def _spec(name: str, fields: Mapping[str, Any], earlier: set[str]) -> Spec:
     _refuse(_FIELDS - set(fields), f"In runs.yaml, run {name} lacks the field {{}}.")
-    _refuse(set(fields) - _FIELDS - _OPTIONAL, f"In runs.yaml, run {name} has the unknown field {{}}.")
+    _refuse(set(fields) - _FIELDS, f"In runs.yaml, run {name} has the unknown field {{}}.")
     parameters = _mapping(fields["parameters"], f"In runs.yaml, the field parameters of run {name}")
     parameters = {key: _mapping(value, f"In runs.yaml, {key} of run {name}") for key, value in parameters.items()}
     _refuse(set(parameters) - {"every", *PROFILES}, f"In runs.yaml, run {name} gives parameters for no profile: {{}}.")
     for field in ("needs", "loads"):
         _refuse(set(fields[field]) - earlier, f"In runs.yaml, run {name} {field} {{}}, which is no earlier run.")
     needs, loads, makes = (tuple(fields[field]) for field in ("needs", "loads", "makes"))
-    if not isinstance(timed := fields.get("timed", False), bool):
-        raise StudyError(f"In runs.yaml, the field timed of run {name} is {timed!r} where true or false was expected.")
-    return Spec(name, fields["notebook"], needs, loads, makes, parameters, timed)
+    return Spec(name, fields["notebook"], needs, loads, makes, parameters)
 
 
 def _parse(file: Path) -> Any:

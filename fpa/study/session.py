@@ -33,7 +33,7 @@ import pandas as pd
 from IPython.display import Image, display
 from matplotlib.figure import Figure
 
-from fpa.study import plotting, profiles, runs
+from fpa.study import plotting, profiles, quiet, runs
 from fpa.study.compilation import compile_quickly
 from fpa.study.errors import StudyError
 from fpa.study.files import data_of, find_product, find_root, model_of
@@ -111,6 +111,7 @@ class Run:
 
 def begin(run: str, profile: str = "smoke", namespace: MutableMapping[str, Any] | None = None) -> Run:
     """Begin a run: double precision, the study's look, and the parameters in effect, set in `namespace` too."""
+    quiet.wait()
     root = find_root()
     specs = runs.load(root)
     (spec,) = (spec for spec in runs.select(specs, [run]) if spec.name == run)

@@ -36,9 +36,10 @@ class Study:
         """The runs that are done when none is named."""
         return runs.once(self.specs) if profiles.get(self.profile).once else list(self.specs)
 
-    def is_alone(self, spec: runs.Spec) -> bool:
-        """Whether nothing may be executed beside a run: it times something, and its times count."""
-        return spec.timed and not profiles.get(self.profile).once
+    @property
+    def times_count(self) -> bool:
+        """Whether it matters what is executed beside something that is timed."""
+        return not profiles.get(self.profile).once
 
     def notebook(self, spec: runs.Spec) -> Path:
         """The notebook of a run."""

@@ -104,7 +104,7 @@ def calibrate_access(
 ) -> tuple[FeatureNormalizer, Float[Array, "models w"]]:
     """What an access sees at the pool's `starts`: a `FeatureNormalizer` and a unit, of length w, per model.
 
-    `pool` belongs to a `Regression`; its first `num_instances` are used.
+    `pool` belongs to a `Regression`; its first `num_instances` are used, for the unit those that are solved.
     """
     parameters, targets = jax.tree.map(lambda leaf: leaf[:num_instances], (pool.parameters, pool.targets))
     starts = jax.tree.map(lambda leaf: leaf[:, :num_instances], pool.starts)
@@ -122,7 +122,7 @@ def _observe_access(splitting, distribution, parameters, targets, starts):
 
     def one(starts):
         features, left = jax.vmap(look)(parameters, targets, starts)
-        return _feature_normalizer(features), jnp.sqrt((left**2).mean(axis=0)).astype(jnp.float32)
+        return _feature_normalizer(features), jnp.sqrt(jnp.nanmean(left**2, axis=0)).astype(jnp.float32)
 
     return jax.vmap(one)(starts)
 
