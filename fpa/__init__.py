@@ -106,6 +106,7 @@ from fpa.training import Unrolled as Unrolled
 from fpa.training import Validation as Validation
 from fpa.training import calibrate as calibrate
 from fpa.training import fit as fit
+from fpa.training import fit_metric as fit_metric
 from fpa.training import fit_segments as fit_segments
 from fpa.training import member as member
 from fpa.training import num_models as num_models

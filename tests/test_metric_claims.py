@@ -6,7 +6,13 @@ import pytest
 from fpa.study import claims, plotting
 from fpa.study.claims.metrics import FAMILIES
 
-LEVELS = {"DR": 1e-1, "DR tuned": 1e-3, "DR Giselsson-Boyd": 1e-2, "DR learned metric": 1e-5}
+LEVELS = {
+    "DR": 1e-1,
+    "DR tuned": 1e-3,
+    "DR Giselsson-Boyd": 1e-2,
+    "DR constant metric": 1e-4,
+    "DR learned metric": 1e-5,
+}
 SCS = {"SCS tuned": 1e-3, "SCS learned metric": 1e-4}
 
 
@@ -55,7 +61,7 @@ def write(tmp_path):
 
 def test_all_can_hold(write):
     card = write(levels=LEVELS | {"DR": 3e-4, "DR learned metric": 1e-6})
-    assert len(card) == 11
+    assert len(card) == 12
     assert card["holds"].drop("M5").eq("yes").all(), card
 
 
@@ -64,6 +70,7 @@ def test_all_can_hold(write):
     [
         ({"levels": LEVELS | {"DR learned metric": 1e-2}}, {"M1", "M2", "M3", "M4", "M6"}),
         ({"levels": LEVELS | {"DR tuned": 1e-6}}, {"M1", "M2", "M3", "M4", "M10"}),
+        ({"levels": LEVELS | {"DR constant metric": 1e-6}}, {"M12"}),
         ({"auc": 0.8}, {"M7"}),
         ({"rho": 0.2}, {"M8"}),
         ({"solved": 0.99}, {"M9"}),

@@ -205,6 +205,38 @@ def test_one_metric_for_all_comes_nearer_and_to_the_same_solution(tmp_path):
     np.testing.assert_allclose(program.c @ points[0].x, program.c @ points[1].x, rtol=1e-6)
 
 
+def test_one_metric_for_all_is_trained_on_from_the_scalars(tmp_path):
+    recipe = metrics.ConstantRecipe(steps=5, pool=64, updates=60, batch=16, rate=0.05)
+    best = {"x": 0.5, "s": 2.0, "relaxation": 1.2}
+    trained, history = metrics.train_constant(TOY, best, recipe, 0, tmp_path / "a.checkpoint")
+    found = fpa.member(trained, 0)
+    start = fpa.Solver(fpa.DouglasRachford(fpa.ConstantMetric(0.5, 2.0), 1.2))
+    instances = metric_errors.Instances(TOY, 0, 20)
+    ours, scalars = (instances.curves([solver], 5).mean("error")[-1] for solver in (found, start))
+    assert ours < scalars and history["losses"][-1][0] < history["losses"][0][0]
+    assert all(
+        not np.isclose(weights, value).any()
+        for weights, value in zip(found.splitting.metric(draw(TOY)), (0.5, 2.0), strict=True)
+    )
+    assert found.splitting.relaxation != 1.2
+    instance = draw(TOY)
+    expected = start.solve(instance, tol=1e-9).check().point.x
+    np.testing.assert_allclose(found.solve(instance, tol=1e-9).check().point.x, expected, atol=1e-7)
+
+
+def test_a_metric_is_fitted_with_nothing_told():
+    splitting, history = fpa.fit_metric(fpa.SCS(), KALMAN, fpa.role_key(0, "train"), num_updates=2, batch_size=2)
+    x, s = splitting.metric(draw(KALMAN))
+    assert np.array_equal(x, np.ones(len(x))) and np.ptp(s) > 0
+    assert len(history.losses) == 2 and splitting.scale == fpa.SCS().scale
+
+
+def test_a_metric_is_not_fitted_from_a_weight_of_0():
+    splitting = fpa.DouglasRachford(fpa.ConstantMetric(0.0, 1.0))
+    with pytest.raises(ValueError, match="fit_metric: the splitting's metric has to have positive weights"):
+        fpa.fit_metric(splitting, TOY, fpa.role_key(0, "train"))
+
+
 def test_one_metric_for_all_shares_one_factorisation():
     n, m = KALMAN.canonical.c.base.size, KALMAN.canonical.b.base.size
     splitting = fpa.SCS(metric=fpa.TunedMetric(jnp.ones(n), jnp.zeros(m)))

@@ -45,6 +45,7 @@ METHODS = {
         Method("DR tuned", "#117733", (0, (1, 1)), map="dr"),
         Method("DR tuned+AA", "#44AA99", (0, (4, 1.5)), map="dr"),
         Method("DR Giselsson-Boyd", "#999933", (0, (1.5, 1)), map="dr"),
+        Method("DR constant metric", "#D55E00", (0, (3, 1, 1, 1)), map="dr"),
         Method("DR learned metric", "#332288", map="dr"),
         Method("DR learned metric+AA", "#AA4499", (0, (4, 1.5)), map="dr"),
         Method("DR oracle metric", "#882255", (0, (6, 1.5, 1, 1.5)), map="dr"),

@@ -1,7 +1,7 @@
 """Learned metrics and tuned scalars, kept or found; what they cost, and where they gain."""
 
 import functools
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -23,6 +23,20 @@ def trained(
     first, last = (np.mean(history["losses"][k]) for k in (0, -1))
     print(f"{variant}: {len(solvers)} models, logarithm of the loss {first:.2f} at first, {last:.2f} at last")
     return solvers
+
+
+def constant(
+    here: Run,
+    distribution: fpa.AbstractConeDistribution,
+    best: Mapping[str, float],
+    recipe: metrics.ConstantRecipe,
+    seed: int,
+) -> fpa.Solver:
+    """The scalars `best`, trained on to one metric for the whole family; kept or trained."""
+    config = {"family": fpa.describe(distribution), "seed": seed, "recipe": vars(recipe), "scalars": dict(best)}
+    train = functools.partial(metrics.train_constant, distribution, best, recipe, seed)
+    (solver,), _ = models.trained(here, distribution, train, config, "fpa.study.metrics", "_constant")
+    return solver
 
 
 def best_scalars(

@@ -78,11 +78,6 @@ def _network(solver: Any) -> Any:
     return solver.splitting.metric.network
 
 
-def _rows(solver: Any) -> Any:
-    """What is trained of one metric for all: the weights of the rows."""
-    return solver.splitting.metric.log_s
-
-
 @dataclass(frozen=True)
 class ConstantRecipe:
     """Schedule of the training of one metric for all; the loss are the KKT residuals after `steps` iterations."""
@@ -98,25 +93,20 @@ def train_constant(
 ) -> tuple[fpa.Solver, dict[str, Any]]:
     """An ensemble of one solver: `splitting` with one metric for the whole family. Every weight is 1 at first.
 
-    The rows' weights are trained alone: those of x bring nothing more and go to where rounding limits the accuracy.
+    The rows' weights are trained alone: those of x go to where rounding limits the accuracy.
     """
-    n, m = distribution.canonical.c.base.shape[0], distribution.canonical.b.base.shape[0]
-    metric = fpa.TunedMetric(jnp.zeros(n), jnp.zeros(m))
-    ensemble, history = fit(
-        fpa.stack([fpa.Solver(_with_metric(splitting, metric))]),
+    fitted, history = fpa.fit_metric(
+        splitting,
         distribution,
-        fpa.LastKKT(recipe.steps),
         jax.random.fold_in(fpa.role_key(seed, "train"), 1),
+        objective=fpa.LastKKT(recipe.steps),
         num_updates=recipe.updates,
         batch_size=recipe.batch,
         optimizer=adam(recipe.rate, recipe.updates),
-        trainable=_rows,
         checkpoint=checkpoint,
-        checkpoint_every=50,
-        dtype=jnp.float64,
         description="train one metric",
     )
-    return ensemble, summary([history])
+    return fpa.stack([fpa.Solver(fitted)]), summary([history])
 
 
 def _with_metric(splitting: fpa.SCS, metric: fpa.AbstractMetric) -> fpa.SCS:

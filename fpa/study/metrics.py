@@ -88,6 +88,49 @@ def train(
     return ensemble, summary([history])
 
 
+@dataclass(frozen=True)
+class ConstantRecipe:
+    """Schedule of the training of one metric for all, to the distance to the solution after `steps` iterations."""
+
+    steps: int
+    pool: int
+    updates: int
+    batch: int
+    rate: float
+
+
+def train_constant(
+    distribution: fpa.AbstractConeDistribution,
+    best: Mapping[str, float],
+    recipe: ConstantRecipe,
+    seed: int,
+    checkpoint: Path,
+) -> tuple[fpa.Solver, dict[str, Any]]:
+    """An ensemble of one solver: the scalars `best`, trained on to one metric for the whole family and a relaxation."""
+    key = fpa.role_key(seed, "train")
+    objective = fpa.LastError(recipe.steps, REFERENCE)
+    scalars = (jnp.asarray(best[name]) for name in ("x", "s", "relaxation"))
+    fitted, history = fpa.fit_metric(
+        _splitting(*scalars),
+        distribution,
+        jax.random.fold_in(key, 3),
+        objective=objective,
+        num_updates=recipe.updates,
+        batch_size=recipe.batch,
+        optimizer=adam(recipe.rate, recipe.updates),
+        trainable=_weights,
+        pool=draw_pool(distribution, objective, jax.random.split(key, 3)[0], recipe.pool, jnp.float64),
+        checkpoint=checkpoint,
+        description="train one metric",
+    )
+    return fpa.stack([fpa.Solver(fitted)]), summary([history])
+
+
+def _weights(splitting: Any) -> list[Any]:
+    """What is trained of one metric for all: the weights of variables and rows, and the relaxation."""
+    return [splitting.metric.log_x, splitting.metric.log_s, splitting.relaxation]
+
+
 def _untrained(
     distribution: fpa.AbstractConeDistribution, normalizer: Normalizer, recipe: Recipe, key: PRNGKeyArray
 ) -> fpa.Solver:

@@ -8,6 +8,7 @@ from fpa.training.ensembles import num_models as num_models
 from fpa.training.ensembles import stack as stack
 from fpa.training.fit import fit as fit
 from fpa.training.loop import History as History
+from fpa.training.metric import fit_metric as fit_metric
 from fpa.training.objectives import AbstractObjective as AbstractObjective
 from fpa.training.objectives import LastAccess as LastAccess
 from fpa.training.objectives import LastError as LastError
