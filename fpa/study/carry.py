@@ -29,7 +29,7 @@ def carry(root: Path, revision: str, chosen: Sequence[str] = ()) -> dict[str, li
     """
     names = [spec.name for spec in runs.select(runs.load(root), chosen) if _models(spec.makes)]
     with _checkout(root, revision) as old:
-        shared = [name for name in names if name in runs.load(old)]
+        shared = [name for name in names if name in runs.names(old)]
         for tree in (old, root):
             _train(tree, shared)
         before, after = (manifest.read(_folder(tree)) for tree in (old, root))

@@ -44,13 +44,15 @@ class Spec:
         return {**self.parameters.get("every", {}), **self.parameters.get(profile, {})}
 
 
+def names(root: Path) -> list[str]:
+    """The names of all runs, whatever fields they have: it may be the list of older code."""
+    return list(_entries(root))
+
+
 def load(root: Path) -> dict[str, Spec]:
     """All runs, in the order of the file, which is an order in which they can be run."""
-    file = root / "notebooks" / "runs.yaml"
-    if not file.is_file():
-        raise StudyError(f"There is no {file}, the list of runs.")
     specs: dict[str, Spec] = {}
-    for name, fields in _mapping(_parse(file), "The list of runs").items():
+    for name, fields in _entries(root).items():
         specs[name] = _spec(name, _mapping(fields, f"In runs.yaml, run {name}"), earlier=set(specs))
     return specs
 
@@ -92,6 +94,13 @@ def _spec(name: str, fields: Mapping[str, Any], earlier: set[str]) -> Spec:
         _refuse(set(fields[field]) - earlier, f"In runs.yaml, run {name} {field} {{}}, which is no earlier run.")
     needs, loads, makes = (tuple(fields[field]) for field in ("needs", "loads", "makes"))
     return Spec(name, fields["notebook"], needs, loads, makes, parameters)
+
+
+def _entries(root: Path) -> Mapping[str, Any]:
+    file = root / "notebooks" / "runs.yaml"
+    if not file.is_file():
+        raise StudyError(f"There is no {file}, the list of runs.")
+    return _mapping(_parse(file), "The list of runs")
 
 
 def _parse(file: Path) -> Any:
