@@ -40,7 +40,7 @@ def draw(table: pd.DataFrame, num_steps: int, title: str) -> Figure:
             axes.axhline(level, color=_COLORS[str(panel)], linestyle=":", linewidth=1)
         axes.set(xscale="log", yscale="log", xlabel=label)
     grid[0].set_ylabel(rf"$\|u^+ - u\|_2\,/\,R_0$ at iteration {num_steps}")
-    figure.legend(handles=_handles(table), loc="outside lower center", ncols=5, frameon=False)
+    figure.legend(handles=_handles(table), loc="outside lower center", ncols=6, frameon=False)
     figure.suptitle(title, fontsize=10)
     return figure
 
