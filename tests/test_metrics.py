@@ -193,9 +193,9 @@ def test_the_averaged_metric_is_the_geometric_mean_over_tune_instances():
 
 
 def test_one_metric_for_all_comes_nearer_and_to_the_same_solution(tmp_path):
-    recipe = metric_scs.ConstantRecipe(steps=10, updates=30, batch=8, rate=0.1)
+    recipe = metric_scs.ConstantRecipe(steps=10, updates=60, batch=8, rate=0.1)
     trained, history = metric_scs.train_constant(KALMAN, fpa.SCS(), recipe, 0, tmp_path / "a.checkpoint")
-    assert history["losses"][-1][0] < history["losses"][0][0] - 0.5
+    assert history["losses"][-1][0] < history["losses"][0][0] - 1
     tuned = fpa.member(trained, 0)
     key = fpa.role_key(0, "test")
     ours, plain = (fpa.evaluate(solver, KALMAN, key, 8, 10).geomean("primal")[-1] for solver in (tuned, fpa.Solver()))

@@ -12,7 +12,7 @@ import pytest
 from studies import FAIL, MEET, STUDY, WAIT, WRITE, add
 
 from fpa._progress import progress
-from fpa.study import manifest, notebooks, runner, state
+from fpa.study import manifest, notebooks, runner, runs, state
 from fpa.study.__main__ import main
 from fpa.study.errors import StudyError
 from fpa.study.files import find_root, sha256
@@ -151,6 +151,15 @@ def test_a_run_waits_for_models_that_are_being_made_and_for_no_others(clone):
     assert runner._ready([first, second], [], 2) == [first]
     assert runner._ready([second], [first], 2) == []
     assert runner._ready([second], [], 2) == [second]
+
+
+def test_names_of_runs_are_read_from_lists_of_other_code(clone):
+    add(clone, "first", WRITE)
+    add(clone, "second", WRITE)
+    rewrite(clone / "notebooks" / "runs.yaml", '"needs": []', '"timed": true, "needs": []')
+    assert runs.names(clone) == ["first", "second"]
+    with pytest.raises(StudyError, match="unknown field 'timed'"):
+        runs.load(clone)
 
 
 @pytest.mark.parametrize(

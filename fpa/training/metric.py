@@ -21,7 +21,7 @@ from fpa.training.pools import Pool
 
 
 def rows(splitting: Any) -> Any:
-    """The weights of the rows of a `TunedMetric`."""
+    """The logarithms of the rows' weights of a `TunedMetric`, of length m."""
     return splitting.metric.log_s
 
 
@@ -42,11 +42,12 @@ def fit_metric(
 ) -> tuple[Any, History]:
     """`splitting` in one diagonal metric for the whole family, a `TunedMetric`, and the history of its training.
 
-    `splitting` has a field `metric`, as `SCS` and `DouglasRachford` do. A trained metric costs nothing per iteration,
-    and the iteration converges in it as in any. Training starts from the weights of the splitting's own metric, so tune
-    scalars first. For the SCS map the rows' weights are trained, because those
-    of x bring nothing more; `trainable` names other parts of the splitting, as in `fit`.
+    `splitting` has a field `metric`, as `SCS` and `DouglasRachford` do. A trained metric has a weight for each of the n
+    variables and m rows; it costs nothing per iteration, which converges in it as in any. Training starts from the
+    weights of the splitting's own metric (those of one instance, if they vary), so tune scalars first.
 
+    trainable: from a splitting to the parts of it that are trained, as in `fit`; by default the rows' weights alone,
+        because for the SCS map those of the variables bring nothing more.
     objective: by default the KKT residuals after 30 iterations, `LastKKT(30)`, for which nothing has to be solved.
     optimizer: by default Adam, its rate from 0.05 to 0 by a cosine.
     dtype: by default double precision where it is enabled; scalars that are far apart need it.
