@@ -18,7 +18,7 @@ from matplotlib.ticker import NullFormatter
 import fpa
 from fpa.evaluation import CHUNK, traced
 from fpa.study.errors import StudyError
-from fpa.study.plotting import METHODS, METRICS, NAME_WIDTH, limit_height
+from fpa.study.plotting import METHODS, METRICS, add_legend, limit_height
 from fpa.study.quiet import quiet
 
 _MANY, _AT_LEAST = 500, 100
@@ -203,8 +203,6 @@ def draw_cost(
             axes.set_xlabel("milliseconds per instance")
             axes.set_title(f"{METRICS[metric].title}, {in_words(batch)}")
         row[0].set_ylabel(METRICS[metric].definition)
-    handles, labels = grid[0, 0].get_legend_handles_labels()
-    columns = min(len(labels), round(size[0] / NAME_WIDTH))
-    figure.legend(handles, labels, loc="outside lower center", ncols=columns, frameon=False)
+    add_legend(figure)
     figure.suptitle(title, fontsize=10)
     return figure

@@ -57,7 +57,7 @@ BANDS = {
 _TOP = 20.0
 _NARROWEST = 6.4  # inches, for the legend
 _CHARACTERS = 13  # of a heading, in an inch
-NAME_WIDTH = 2.5  # inches for a method's name in a legend of more than one row
+_NAME_WIDTH = 2.5  # inches for a method's name in a legend of more than one row
 
 
 def style(quick: bool = False) -> None:
@@ -166,7 +166,8 @@ def convergence(
             axes.set_title(metric(name).title if len(panels) == 1 else f"{metric(name).title}, {panel}")
             if horizon is not None:
                 axes.axvline(horizon, color="#555555", linestyle=":", linewidth=0.9)
-    _annotate(figure, heading)
+    add_legend(figure)
+    figure.suptitle("\n".join(heading), fontsize=10)
     return figure
 
 
@@ -217,17 +218,17 @@ def _heading(title: str | None, band: Band, counts: str, most: int) -> list[str]
     return [whole] if len(about) == 1 and len(whole) <= most else [title, *about]
 
 
-def _annotate(figure: Figure, heading: Sequence[str]) -> None:
+def add_legend(figure: Figure) -> None:
+    """One legend below all panels of a figure: every method drawn in any of them, in the study's order."""
     handles = {str(line.get_label()): line for axes in figure.axes for line in axes.lines}
     names = [name for name in METHODS if name in handles]
     columns = _columns(figure.get_figwidth(), len(names))
     figure.legend([handles[name] for name in names], names, loc="outside lower center", ncols=columns, frameon=False)
-    figure.suptitle("\n".join(heading), fontsize=10)
 
 
 def _columns(width: float, names: int) -> int:
     """How many names stand side by side in a legend; a few stand in one row."""
-    return names if names < 7 else round(width / NAME_WIDTH)
+    return names if names < 7 else round(width / _NAME_WIDTH)
 
 
 def _counts(frame: pd.DataFrame) -> str:
