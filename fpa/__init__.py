@@ -77,6 +77,7 @@ from fpa.maps import ActiveSetMetric as ActiveSetMetric
 from fpa.maps import ConstantMetric as ConstantMetric
 from fpa.maps import DouglasRachford as DouglasRachford
 from fpa.maps import InverseLipschitz as InverseLipschitz
+from fpa.maps import ProductMetric as ProductMetric
 from fpa.maps import ProximalGradient as ProximalGradient
 from fpa.maps import Subgradient as Subgradient
 from fpa.maps import TunedMetric as TunedMetric

@@ -12,7 +12,7 @@ from fpa.accelerators.metric import LearnedMetric, context_network
 from fpa.canonicalize import canonicalize
 from fpa.cones import NonNegative, Product, SecondOrder, Zero
 from fpa.distributions import BoxQP, Portfolio, QuadcopterMPC, RandomQP, role_key, sample_batch
-from fpa.maps import SCS, ActiveSetMetric, ConstantMetric, DouglasRachford, giselsson_boyd
+from fpa.maps import SCS, ActiveSetMetric, ConstantMetric, DouglasRachford, ProductMetric, giselsson_boyd
 from fpa.programs import ConeProgram
 from fpa.solver import Solver, Status
 
@@ -50,11 +50,13 @@ def metrics_of(family):
     size = program.context.shape[0]
     normalizer = Normalizer(jnp.zeros(size), jnp.ones(size))
     learned = LearnedMetric(context_network(jax.random.key(0), program, normalizer, units=8))
+    wild = jax.tree.map(lambda leaf: 3 * leaf if eqx.is_inexact_array(leaf) else leaf, learned)
     return {
         "identity": lambda: ConstantMetric(),
         "scalar": lambda: ConstantMetric(3.0, 0.5),
         "random": lambda: ConstantMetric(jnp.exp(rng.uniform(-2, 2, n)), jnp.exp(rng.uniform(-2, 2, m))),
-        "learned": lambda: jax.tree.map(lambda leaf: 3 * leaf if eqx.is_inexact_array(leaf) else leaf, learned),
+        "learned": lambda: wild,
+        "product": lambda: ProductMetric((ConstantMetric(3.0, 0.5), wild)),
         "oracle": lambda: ActiveSetMetric(Solver(DouglasRachford())),
         "giselsson": lambda: giselsson_boyd(program),
     }
@@ -199,6 +201,7 @@ def test_weights_of_coupled_rows_are_averaged(splitting):
     [
         (lambda: ConstantMetric(s=0.0), "s must be positive"),
         (lambda: ConstantMetric(x=-1.0), "x must be nonnegative"),
+        (lambda: ProductMetric(()), "factors must not be empty"),
         (lambda: DouglasRachford(relaxation=2.0), "relaxation must lie"),
         (lambda: giselsson_boyd(_linear(1)), "P has to be positive definite"),
     ],

@@ -1,5 +1,6 @@
 """Learned metrics: how they are trained, on which splittings, and what is measured of them."""
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -14,7 +15,7 @@ from fpa.accelerators.features import Features, first_features
 from fpa.study import cost, metric_errors, metric_plots, metric_results, metric_scs, metrics
 
 TOY = fpa.BoxQP()
-RECIPE = metrics.Recipe("KKT residuals", 4, 2, 16, 3, 4, 0.003, 6, 1)
+RECIPE = metrics.Recipe("KKT residuals", 4, 2, 3, 4, 0.003, 6, 1)
 
 
 def _normalizer(family=TOY):
@@ -30,16 +31,19 @@ def _random_metric(family, seed=0, spread=30.0, through=None):
 @pytest.fixture(scope="module")
 def of_another_seed(tmp_path_factory):
     """Weights of an instance in a metric that was trained from another seed."""
-    trained, _ = metrics.train(TOY, RECIPE, 1, tmp_path_factory.mktemp("other") / "a.checkpoint")
+    trained, _ = metrics.train(
+        metrics.TrainingSet(TOY, 1, 16), RECIPE, tmp_path_factory.mktemp("other") / "a.checkpoint"
+    )
     return fpa.member(trained, 0).splitting.metric(draw(TOY))[1]
 
 
 @pytest.mark.parametrize("loss", metrics.OBJECTIVES)
 @pytest.mark.parametrize("start", [False, True])
 def test_training_changes_every_network_and_goes_on_from_a_checkpoint(loss, start, of_another_seed, tmp_path):
-    recipe = metrics.Recipe(loss, 4, 2, 16, 3, 4, 0.003, 6, 1, start)
-    first, history = metrics.train(TOY, recipe, 0, tmp_path / "a.checkpoint")
-    second, _ = metrics.train(TOY, recipe, 0, tmp_path / "a.checkpoint")
+    recipe = metrics.Recipe(loss, 4, 2, 3, 4, 0.003, 6, 1, start)
+    data = metrics.TrainingSet(TOY, 0, 16)
+    first, history = metrics.train(data, recipe, tmp_path / "a.checkpoint")
+    second, _ = metrics.train(metrics.TrainingSet(TOY, 0, 16), recipe, tmp_path / "a.checkpoint")
     assert history["updates"] == [3] and np.isfinite(history["losses"]).all()
     assert all(np.array_equal(a, b) for a, b in zip(*map(jax.tree.leaves, (first, second)), strict=True))
     one, other = (fpa.member(first, k) for k in (0, 1))
@@ -50,8 +54,8 @@ def test_training_changes_every_network_and_goes_on_from_a_checkpoint(loss, star
 
 
 def test_training_makes_the_toy_faster(tmp_path):
-    recipe = metrics.Recipe("distance to the solution", 5, 1, 256, 150, 32, 0.01, 16, 1)
-    trained, _ = metrics.train(TOY, recipe, 0, tmp_path / "a.checkpoint")
+    recipe = metrics.Recipe("distance to the solution", 5, 1, 150, 32, 0.01, 16, 1)
+    trained, _ = metrics.train(metrics.TrainingSet(TOY, 0, 256), recipe, tmp_path / "a.checkpoint")
     instances = metric_errors.Instances(TOY, 0, 20)
     plain, learned = (
         instances.curves([solver], 5).mean("error")[-1]
@@ -169,11 +173,19 @@ def test_what_is_shown_of_a_metric_can_be_drawn():
 
 def test_gains_and_their_correlations():
     rows = [
-        {"n": n, "ratio": ratio, "identity": 10.0 * ratio, "tuned": 2.0 / n, "learned": 0.1}
+        {
+            "n": n,
+            "ratio": ratio,
+            "identity": 10.0 * ratio,
+            "tuned": 2.0 / n,
+            "constant": n * ratio / 20,
+            "learned": 0.1,
+        }
         for n in (10, 20)
         for ratio in (1.0, 2.0)
     ]
     table = metric_results.gains(rows)
+    assert table["gain over constant"].tolist() == pytest.approx([5, 10, 10, 20])
     assert table["gain over identity"].tolist() == pytest.approx([100, 200, 100, 200])
     found = metric_results.correlations(table).set_index(["gain over", "feature"])["rho"]
     assert found["identity", "ratio"] == pytest.approx(1) and found["tuned", "n"] == pytest.approx(-1)
@@ -206,9 +218,9 @@ def test_one_metric_for_all_comes_nearer_and_to_the_same_solution(tmp_path):
 
 
 def test_one_metric_for_all_is_trained_on_from_the_scalars(tmp_path):
-    recipe = metrics.ConstantRecipe(steps=5, pool=64, updates=60, batch=16, rate=0.05)
+    recipe = metrics.ConstantRecipe(steps=5, updates=60, batch=16, rate=0.05)
     best = {"x": 0.5, "s": 2.0, "relaxation": 1.2}
-    trained, history = metrics.train_constant(TOY, best, recipe, 0, tmp_path / "a.checkpoint")
+    trained, history = metrics.train_constant(metrics.TrainingSet(TOY, 0, 64), best, recipe, tmp_path / "a.checkpoint")
     found = fpa.member(trained, 0)
     start = fpa.Solver(fpa.DouglasRachford(fpa.ConstantMetric(0.5, 2.0), 1.2))
     instances = metric_errors.Instances(TOY, 0, 20)
@@ -222,6 +234,28 @@ def test_one_metric_for_all_is_trained_on_from_the_scalars(tmp_path):
     instance = draw(TOY)
     expected = start.solve(instance, tol=1e-9).check().point.x
     np.testing.assert_allclose(found.solve(instance, tol=1e-9).check().point.x, expected, atol=1e-7)
+
+
+def test_a_network_goes_on_where_one_metric_for_all_ends(tmp_path):
+    """At first it is that metric; training moves the network and nothing else, and the file gives it back."""
+    n, m = TOY.canonical.c.base.size, TOY.canonical.b.base.size
+    one = fpa.DouglasRachford(fpa.TunedMetric(jnp.linspace(-1.0, 1.0, n), jnp.linspace(1.0, 2.0, m)), 1.3)
+    data = metrics.TrainingSet(TOY, 0, 16)
+    recipes = [
+        metrics.Recipe("KKT residuals", 4, 1, updates, 4, rate, 6, 1) for updates, rate in ((2, 1e-9), (3, 0.003))
+    ]
+    first, last = (
+        fpa.member(metrics.train(data, recipe, tmp_path / f"{k}.checkpoint", metrics.on_top_of(one))[0], 0)
+        for k, recipe in enumerate(recipes)
+    )
+    untrained, trained = (solver.splitting.metric(draw(TOY)) for solver in (first, last))
+    for ours, expected in zip(untrained, one.metric(draw(TOY)), strict=True):
+        np.testing.assert_allclose(ours, expected, rtol=0.2)
+    assert not np.isclose(trained[1], untrained[1], rtol=1e-6).any()
+    assert last.splitting.relaxation == 1.3
+    assert eqx.tree_equal(last.splitting.metric.factors[0], one.metric)
+    fpa.save(tmp_path / "model.npz", fpa.stack([last]), TOY)
+    assert eqx.tree_equal(fpa.member(fpa.load(tmp_path / "model.npz"), 0), last)
 
 
 def test_a_metric_is_fitted_with_nothing_told():

@@ -9,6 +9,7 @@ from fpa.maps.metric import ActiveSetMetric as ActiveSetMetric
 from fpa.maps.metric import ConstantMetric as ConstantMetric
 from fpa.maps.metric import TunedMetric as TunedMetric
 from fpa.maps.metric import giselsson_boyd as giselsson_boyd
+from fpa.maps.product import ProductMetric as ProductMetric
 from fpa.maps.proximal_gradient import AbstractStepSize as AbstractStepSize
 from fpa.maps.proximal_gradient import InverseLipschitz as InverseLipschitz
 from fpa.maps.proximal_gradient import ProximalGradient as ProximalGradient

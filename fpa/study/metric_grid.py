@@ -11,21 +11,26 @@ _METHODS = {"DR": "identity", "DR tuned": "tuned", "DR oracle metric": "oracle"}
 
 
 def cell(
-    n: int, ratio: float, recipe: metrics.Recipe, seed: int, num_instances: int, tune_instances: int, checkpoint: Path
+    data: metrics.TrainingSet,
+    recipe: metrics.Recipe,
+    schedule: metrics.ConstantRecipe,
+    num_instances: int,
+    tune_instances: int,
+    checkpoint: Path,
 ) -> dict[str, Any]:
     """One size: mean squared errors on test instances at the last iteration of training, method by method."""
-    family = fpa.RandomQP(n, ratio, seed)
-    best = metrics.tuned(family, recipe.steps, seed, tune_instances)
-    ensemble, _ = metrics.train(family, recipe, seed, checkpoint)
-    checkpoint.unlink(missing_ok=True)
-    instances = Instances(family, seed, num_instances)
-    solvers = metrics.baselines(family, best)
-    errors = {
-        word: float(instances.curves([solvers[name]], recipe.steps).mean("error")[-1])
-        for name, word in _METHODS.items()
-    }
+    family, seed, steps = data.distribution, data.seed, recipe.steps
+    best = metrics.tuned(family, steps, seed, tune_instances)
+    parts = [checkpoint.with_suffix(f".{word}.checkpoint") for word in ("learned", "constant")]
+    ensemble, _ = metrics.train(data, recipe, parts[0])
+    one, _ = metrics.train_constant(data, best, schedule, parts[1])
+    for part in parts:
+        part.unlink(missing_ok=True)
     models = [fpa.member(ensemble, index) for index in range(recipe.seeds)]
-    errors["learned"] = float(instances.curves(models, recipe.steps).mean("error")[-1])
+    several = {_METHODS[name]: [solver] for name, solver in metrics.baselines(family, best).items() if name in _METHODS}
+    several |= {"constant": [fpa.member(one, 0)], "learned": models}
+    instances = Instances(family, seed, num_instances)
+    errors = {name: float(instances.curves(solvers, steps).mean("error")[-1]) for name, solvers in several.items()}
     weights = instances.weights(models[0].splitting.metric)
     active = float((weights["multiplier"] > weights["slack"]).mean())
-    return {"n": n, "ratio": ratio, "inequalities": weights["weight"].shape[1], "active": active, **errors}
+    return {"inequalities": weights["weight"].shape[1], "active": active, **errors}

@@ -10,33 +10,42 @@ from scipy.stats import spearmanr
 
 import fpa
 from fpa.study import metrics, models
+from fpa.study.metric_plots import BASELINES
 from fpa.study.session import Run
 
 
-def trained(
-    here: Run, variant: str, distribution: fpa.AbstractConeDistribution, recipe: metrics.Recipe, seed: int
-) -> list[fpa.Solver]:
+def trained(here: Run, variant: str, data: metrics.TrainingSet, recipe: metrics.Recipe) -> list[fpa.Solver]:
     """Models of a family, kept or trained; `variant` tells their file from others of the run."""
-    config = {"family": fpa.describe(distribution), "seed": seed, "recipe": vars(recipe)}
-    train = functools.partial(metrics.train, distribution, recipe, seed)
-    solvers, history = models.trained(here, distribution, train, config, "fpa.study.metrics", f"_{variant}")
+    config = data.describe() | {"recipe": vars(recipe)}
+    train = functools.partial(metrics.train, data, recipe)
+    solvers, history = models.trained(here, data.distribution, train, config, "fpa.study.metrics", f"_{variant}")
     first, last = (np.mean(history["losses"][k]) for k in (0, -1))
     print(f"{variant}: {len(solvers)} models, logarithm of the loss {first:.2f} at first, {last:.2f} at last")
     return solvers
 
 
 def constant(
-    here: Run,
-    distribution: fpa.AbstractConeDistribution,
-    best: Mapping[str, float],
-    recipe: metrics.ConstantRecipe,
-    seed: int,
+    here: Run, data: metrics.TrainingSet, best: Mapping[str, float], schedule: metrics.ConstantRecipe
 ) -> fpa.Solver:
     """The scalars `best`, trained on to one metric for the whole family; kept or trained."""
-    config = {"family": fpa.describe(distribution), "seed": seed, "recipe": vars(recipe), "scalars": dict(best)}
-    train = functools.partial(metrics.train_constant, distribution, best, recipe, seed)
-    (solver,), _ = models.trained(here, distribution, train, config, "fpa.study.metrics", "_constant")
+    config = data.describe() | {"recipe": vars(schedule), "scalars": dict(best)}
+    train = functools.partial(metrics.train_constant, data, best, schedule)
+    (solver,), _ = models.trained(here, data.distribution, train, config, "fpa.study.metrics", "_constant")
     return solver
+
+
+def refined(
+    here: Run,
+    data: metrics.TrainingSet,
+    best: Mapping[str, float],
+    schedule: metrics.ConstantRecipe,
+    recipe: metrics.Recipe,
+) -> list[fpa.Solver]:
+    """Models that go on where `constant(here, data, best, schedule)` ends: a network's weights multiply its own."""
+    around = metrics.on_top_of(constant(here, data, best, schedule).splitting)
+    config = data.describe() | {"recipe": vars(recipe), "schedule": vars(schedule), "scalars": dict(best)}
+    train = functools.partial(metrics.train, data, recipe, splitting_in=around)
+    return models.trained(here, data.distribution, train, config, "fpa.study.metrics", "_refined")[0]
 
 
 def best_scalars(
@@ -51,7 +60,7 @@ def best_scalars(
 def gains(rows: Sequence[dict[str, Any]]) -> pd.DataFrame:
     """A row per size, with how many times smaller the learned metric's error is than the others'."""
     table = pd.DataFrame(rows)
-    for word in ("identity", "tuned"):
+    for word in BASELINES:
         table[f"gain over {word}"] = table[word] / table["learned"]
     return table
 
@@ -59,7 +68,7 @@ def gains(rows: Sequence[dict[str, Any]]) -> pd.DataFrame:
 def correlations(table: pd.DataFrame) -> pd.DataFrame:
     """Spearman's rank correlation of the gains with the number of inequalities per variable, and with n."""
     rows = []
-    for word in ("identity", "tuned"):
+    for word in BASELINES:
         for feature in ("ratio", "n"):
             found: Any = spearmanr(table[f"gain over {word}"], table[feature])
             rows.append({"gain over": word, "feature": feature, "rho": found.statistic, "p": found.pvalue})

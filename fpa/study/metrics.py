@@ -5,7 +5,7 @@ that metrics are trained for, its mean at iteration `steps`.
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -18,10 +18,10 @@ from jaxtyping import Array, Float, PRNGKeyArray
 
 import fpa
 from fpa._progress import progress
-from fpa.accelerators import MLP, Correction, FlatNetwork, Initializer, Normalizer, context_network
+from fpa.accelerators import MLP, AbstractNetwork, Correction, FlatNetwork, Initializer, Normalizer
 from fpa.study.families import summary
 from fpa.study.schedules import adam
-from fpa.training import AbstractObjective, draw_pool, fit
+from fpa.training import AbstractObjective, Pool, draw_pool, fit
 
 FAMILIES: Mapping[str, Callable[[], fpa.AbstractConeDistribution]] = {
     "toy": fpa.BoxQP,
@@ -43,6 +43,7 @@ REFERENCE = fpa.Solver(
     fpa.DouglasRachford(fpa.ConstantMetric(0.0, 4.0)), fpa.Safeguarded(fpa.AndersonAcceleration(10, "II"))
 )
 TOL, MAX_STEPS = 1e-11, 20_000
+_SCALING = 100.0  # networks answer next to nothing at first
 
 
 @dataclass(frozen=True)
@@ -52,7 +53,6 @@ class Recipe:
     loss: str
     steps: int
     seeds: int
-    pool: int
     updates: int
     batch: int
     rate: float
@@ -61,20 +61,50 @@ class Recipe:
     start: bool = False
 
 
+@dataclass(frozen=True)
+class TrainingSet:
+    """`size` instances of a family, drawn from the role "train"; solved for a loss when first asked for, and kept."""
+
+    distribution: fpa.AbstractConeDistribution
+    seed: int
+    size: int
+    pools: dict[tuple[str, int], Pool] = field(default_factory=dict, repr=False)
+
+    def pool(self, loss: str, steps: int) -> Pool:
+        """The instances with the targets of that loss after `steps` iterations, in double precision."""
+        if (loss, steps) not in self.pools:
+            key = jax.random.split(fpa.role_key(self.seed, "train"), 3)[0]
+            objective = OBJECTIVES[loss](steps)
+            self.pools[loss, steps] = draw_pool(self.distribution, objective, key, self.size, jnp.float64)
+        return self.pools[loss, steps]
+
+    def describe(self) -> dict[str, Any]:
+        """What determines the instances, for a configuration."""
+        return {"family": fpa.describe(self.distribution), "seed": self.seed, "pool": self.size}
+
+
 def train(
-    distribution: fpa.AbstractConeDistribution, recipe: Recipe, seed: int, checkpoint: Path
+    data: TrainingSet,
+    recipe: Recipe,
+    checkpoint: Path,
+    splitting_in: Callable[[fpa.AbstractMetric], fpa.DouglasRachford] = fpa.DouglasRachford,
 ) -> tuple[fpa.Solver, dict[str, Any]]:
-    """An ensemble of `recipe.seeds` solvers with learned metrics, trained together in double precision."""
-    keys = jax.random.split(fpa.role_key(seed, "train"), 3)
-    objective = OBJECTIVES[recipe.loss](recipe.steps)
-    pool = draw_pool(distribution, objective, keys[0], recipe.pool, jnp.float64)
-    contexts = jax.vmap(distribution.context)(pool.parameters).astype(jnp.float32)
+    """An ensemble of `recipe.seeds` solvers with learned metrics, trained together in double precision.
+
+    `splitting_in` makes a splitting of an untrained metric, whose weights are all 1.
+    """
+    keys = jax.random.split(fpa.role_key(data.seed, "train"), 3)
+    pool = data.pool(recipe.loss, recipe.steps)
+    contexts = jax.vmap(data.distribution.context)(pool.parameters).astype(jnp.float32)
     normalizer = Normalizer(contexts.mean(axis=0), contexts.std(axis=0))
-    members = [_untrained(distribution, normalizer, recipe, key) for key in jax.random.split(keys[1], recipe.seeds)]
+    members = [
+        _untrained(data.distribution, normalizer, recipe, splitting_in, key)
+        for key in jax.random.split(keys[1], recipe.seeds)
+    ]
     ensemble, history = fit(
         fpa.stack(members),
-        distribution,
-        objective,
+        data.distribution,
+        OBJECTIVES[recipe.loss](recipe.steps),
         keys[2],
         num_updates=recipe.updates,
         batch_size=recipe.batch,
@@ -93,33 +123,27 @@ class ConstantRecipe:
     """Schedule of the training of one metric for all, to the distance to the solution after `steps` iterations."""
 
     steps: int
-    pool: int
     updates: int
     batch: int
     rate: float
 
 
 def train_constant(
-    distribution: fpa.AbstractConeDistribution,
-    best: Mapping[str, float],
-    recipe: ConstantRecipe,
-    seed: int,
-    checkpoint: Path,
+    data: TrainingSet, best: Mapping[str, float], recipe: ConstantRecipe, checkpoint: Path
 ) -> tuple[fpa.Solver, dict[str, Any]]:
     """An ensemble of one solver: the scalars `best`, trained on to one metric for the whole family and a relaxation."""
-    key = fpa.role_key(seed, "train")
-    objective = fpa.LastError(recipe.steps, REFERENCE)
+    loss = "distance to the solution"
     scalars = (jnp.asarray(best[name]) for name in ("x", "s", "relaxation"))
     fitted, history = fpa.fit_metric(
         _splitting(*scalars),
-        distribution,
-        jax.random.fold_in(key, 3),
-        objective=objective,
+        data.distribution,
+        jax.random.fold_in(fpa.role_key(data.seed, "train"), 3),
+        objective=OBJECTIVES[loss](recipe.steps),
         num_updates=recipe.updates,
         batch_size=recipe.batch,
         optimizer=adam(recipe.rate, recipe.updates),
         trainable=_weights,
-        pool=draw_pool(distribution, objective, jax.random.split(key, 3)[0], recipe.pool, jnp.float64),
+        pool=data.pool(loss, recipe.steps),
         checkpoint=checkpoint,
         description="train one metric",
     )
@@ -131,14 +155,25 @@ def _weights(splitting: Any) -> list[Any]:
     return [splitting.metric.log_x, splitting.metric.log_s, splitting.relaxation]
 
 
+def on_top_of(constant: fpa.DouglasRachford) -> Callable[[fpa.AbstractMetric], fpa.DouglasRachford]:
+    """For `train`: a metric's weights multiply those of `constant`, one metric for all, whose relaxation stays."""
+    return lambda metric: fpa.DouglasRachford(fpa.ProductMetric((constant.metric, metric)), constant.relaxation)
+
+
 def _untrained(
-    distribution: fpa.AbstractConeDistribution, normalizer: Normalizer, recipe: Recipe, key: PRNGKeyArray
+    distribution: fpa.AbstractConeDistribution,
+    normalizer: Normalizer,
+    recipe: Recipe,
+    splitting_in: Callable[[fpa.AbstractMetric], fpa.DouglasRachford],
+    key: PRNGKeyArray,
 ) -> fpa.Solver:
-    """All weights in the middle of their bounds, the identity; a first iterate of 0."""
+    """All weights of the network near the middle of their bounds, 1; a first iterate near 0."""
     first, second = jax.random.split(key)
     program = _first(distribution, "train")
-    metric = fpa.LearnedMetric(context_network(first, program, normalizer, recipe.units, recipe.depth))
-    splitting = fpa.DouglasRachford(metric)
+    size = program.c.shape[0] + 2 * program.b.shape[0]
+    mlp = MLP(first, normalizer.mean.size, size, recipe.units, recipe.depth, weight_scaling=_SCALING)
+    metric = fpa.LearnedMetric(FlatNetwork(normalizer, mlp))
+    splitting = splitting_in(metric)
     return fpa.Solver(splitting, _start(splitting, program, normalizer, recipe, second))
 
 
@@ -151,7 +186,7 @@ def _start(splitting, program: fpa.ConeProgram, normalizer: Normalizer, recipe: 
     seen = Normalizer(
         jnp.concatenate([blank[:size], normalizer.mean]), jnp.concatenate([blank[:size], normalizer.scale])
     )
-    mlp = MLP(key, size + normalizer.mean.size, size, recipe.units, recipe.depth, weight_scaling=100.0)
+    mlp = MLP(key, size + normalizer.mean.size, size, recipe.units, recipe.depth, weight_scaling=_SCALING)
     unit = Normalizer(blank[:size], jnp.ones(size, jnp.float32))
     tau = jnp.ones((), jnp.float32)
     none = Correction((), jnp.zeros((0, size), jnp.float32), tau, 0)
@@ -160,8 +195,11 @@ def _start(splitting, program: fpa.ConeProgram, normalizer: Normalizer, recipe: 
 
 def _networks(solver: Any) -> list[Any]:
     """What is trained: the networks of the metric and, if there is one, of the first iterate."""
-    first = getattr(solver.accelerator, "initializer", None)
-    return [solver.splitting.metric.network, *([] if first is None else [first.network])]
+    return [node for node in jax.tree.leaves(solver, is_leaf=_is_network) if _is_network(node)]
+
+
+def _is_network(node: Any) -> bool:
+    return isinstance(node, AbstractNetwork)
 
 
 def tuned(
