@@ -155,7 +155,7 @@ def _weights(splitting: Any) -> list[Any]:
     return [splitting.metric.log_x, splitting.metric.log_s, splitting.relaxation]
 
 
-def on_top_of(constant: fpa.DouglasRachford) -> Callable[[fpa.AbstractMetric], fpa.DouglasRachford]:
+def on_top_of(constant: Any) -> Callable[[fpa.AbstractMetric], fpa.DouglasRachford]:
     """For `train`: a metric's weights multiply those of `constant`, one metric for all, whose relaxation stays."""
     return lambda metric: fpa.DouglasRachford(fpa.ProductMetric((constant.metric, metric)), constant.relaxation)
 
