@@ -8,6 +8,7 @@ from fpa.study import metrics
 from fpa.study.metric_errors import Instances
 
 _METHODS = {"DR": "identity", "DR tuned": "tuned", "DR oracle metric": "oracle"}
+_LEAST = 0.01  # a weight of x to train on from, where the best is 0
 
 
 def cell(
@@ -23,7 +24,7 @@ def cell(
     best = metrics.tuned(family, steps, seed, tune_instances)
     parts = [checkpoint.with_suffix(f".{word}.checkpoint") for word in ("learned", "constant")]
     ensemble, _ = metrics.train(data, recipe, parts[0])
-    one, _ = metrics.train_constant(data, best, schedule, parts[1])
+    one, _ = metrics.train_constant(data, best | {"x": max(best["x"], _LEAST)}, schedule, parts[1])
     for part in parts:
         part.unlink(missing_ok=True)
     models = [fpa.member(ensemble, index) for index in range(recipe.seeds)]
