@@ -86,6 +86,14 @@ def test_each_can_fail(write, changes, failing):
     assert {"M7", "M8", "M9", "M11"} & set(holds[holds == "no"].index) == {"M7", "M8", "M9", "M11"} & failing
 
 
+def test_a_table_of_older_code_decides_nothing(write, tmp_path):
+    before = write()
+    table = tmp_path / "tables" / "20_metric_toy_losses.csv"
+    pd.read_csv(table).drop(columns="on top of").to_csv(table, index=False)
+    after = claims.scorecard(tmp_path).set_index("id")
+    assert set(before.index) - set(after.index) == {"M13"} and "M13" in claims.undecided(tmp_path)
+
+
 @pytest.mark.parametrize(("factor", "holds"), [(1.0, "yes"), (50.0, "no")])
 def test_the_identity_is_compared_at_three_iterations(write, factor, holds):
     card = write(levels=LEVELS | {"DR": 1.0e-4 * factor})

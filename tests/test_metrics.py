@@ -47,7 +47,10 @@ def test_training_changes_every_network_and_goes_on_from_a_checkpoint(loss, star
     assert history["updates"] == [3] and np.isfinite(history["losses"]).all()
     assert all(np.array_equal(a, b) for a, b in zip(*map(jax.tree.leaves, (first, second)), strict=True))
     one, other = (fpa.member(first, k) for k in (0, 1))
-    trained = [one.splitting.metric.network.mlp, *([one.accelerator.initializer.network.mlp] if start else [])]
+    trained = [
+        one.splitting.metric.factors[1].network.mlp,
+        *([one.accelerator.initializer.network.mlp] if start else []),
+    ]
     assert all(float(jnp.abs(layer.bias).max()) > 0 for mlp in trained for layer in mlp.layers)
     weights = [solver.splitting.metric(draw(TOY))[1] for solver in (one, other)]
     assert len({tuple(np.asarray(w)) for w in (*weights, of_another_seed)}) == 3
@@ -245,7 +248,7 @@ def test_a_network_goes_on_where_one_metric_for_all_ends(tmp_path):
         metrics.Recipe("KKT residuals", 4, 1, updates, 4, rate, 6, 1) for updates, rate in ((2, 1e-9), (3, 0.003))
     ]
     first, last = (
-        fpa.member(metrics.train(data, recipe, tmp_path / f"{k}.checkpoint", metrics.on_top_of(one))[0], 0)
+        fpa.member(metrics.train(data, recipe, tmp_path / f"{k}.checkpoint", one)[0], 0)
         for k, recipe in enumerate(recipes)
     )
     untrained, trained = (solver.splitting.metric(draw(TOY)) for solver in (first, last))

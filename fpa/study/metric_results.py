@@ -42,9 +42,9 @@ def refined(
     recipe: metrics.Recipe,
 ) -> list[fpa.Solver]:
     """Models that go on where `constant(here, data, best, schedule)` ends: a network's weights multiply its own."""
-    around = metrics.on_top_of(constant(here, data, best, schedule).splitting)
+    base: Any = constant(here, data, best, schedule).splitting
     config = data.describe() | {"recipe": vars(recipe), "schedule": vars(schedule), "scalars": dict(best)}
-    train = functools.partial(metrics.train, data, recipe, splitting_in=around)
+    train = functools.partial(metrics.train, data, recipe, splitting=base)
     return models.trained(here, data.distribution, train, config, "fpa.study.metrics", "_refined")[0]
 
 

@@ -1,7 +1,8 @@
 """A learned diagonal metric for the SCS map.
 
-The weights multiply those of tuned scalars, so that an untrained network is "SCS tuned". It shares its weights over
-the sites of the family's layout and sees what g_init sees, the equilibrated data and their linear response.
+The weights multiply those that the splitting has, so that an untrained network is tuned scalars, or one metric for
+all. The network shares its own weights over the sites of the family's layout and sees what g_init sees, the
+equilibrated data and their linear response.
 """
 
 from dataclasses import dataclass
@@ -37,12 +38,12 @@ class Recipe:
 def train(
     family: Family,
     distribution: fpa.AbstractConeDistribution,
-    splitting: fpa.SCS,
     recipe: Recipe,
     seed: int,
+    splitting: Any,
     checkpoint: Path,
 ) -> tuple[fpa.Solver, dict[str, Any]]:
-    """An ensemble of `recipe.seeds` solvers: `splitting` with learned metrics, rounded to half precision.
+    """An ensemble of `recipe.seeds` solvers: learned metrics on top of that of `splitting`, in half precision.
 
     In double precision: the tuned scalars of Kalman filtering are too far apart for single.
     """
@@ -54,7 +55,7 @@ def train(
         sizes = (recipe.width, recipe.hidden, recipe.depth)
         network = SiteNetwork(SiteTrunk(key, layout, calibration.first, family.ordered, *sizes))
         metric = fpa.LearnedMetric(network, fpa.SCS())
-        return fpa.Solver(_with_metric(splitting, metric))
+        return fpa.Solver(_with_metric(splitting, fpa.ProductMetric((splitting.metric, metric))))
 
     ensemble, history = fit(
         fpa.stack([untrained(key) for key in jax.random.split(keys[1], recipe.seeds)]),
@@ -75,7 +76,7 @@ def train(
 
 def _network(solver: Any) -> Any:
     """What is trained: the network of the metric."""
-    return solver.splitting.metric.network
+    return solver.splitting.metric.factors[-1].network
 
 
 @dataclass(frozen=True)

@@ -42,6 +42,7 @@ GRID = {
 REFERENCE = fpa.Solver(
     fpa.DouglasRachford(fpa.ConstantMetric(0.0, 4.0)), fpa.Safeguarded(fpa.AndersonAcceleration(10, "II"))
 )
+IDENTITY = fpa.DouglasRachford()
 TOL, MAX_STEPS = 1e-11, 20_000
 _SCALING = 100.0  # networks answer next to nothing at first
 
@@ -87,18 +88,18 @@ def train(
     data: TrainingSet,
     recipe: Recipe,
     checkpoint: Path,
-    splitting_in: Callable[[fpa.AbstractMetric], fpa.DouglasRachford] = fpa.DouglasRachford,
+    splitting: fpa.DouglasRachford = IDENTITY,
 ) -> tuple[fpa.Solver, dict[str, Any]]:
     """An ensemble of `recipe.seeds` solvers with learned metrics, trained together in double precision.
 
-    `splitting_in` makes a splitting of an untrained metric, whose weights are all 1.
+    What a network reads off an instance multiplies the metric that `splitting` has, the identity or one for all.
     """
     keys = jax.random.split(fpa.role_key(data.seed, "train"), 3)
     pool = data.pool(recipe.loss, recipe.steps)
     contexts = jax.vmap(data.distribution.context)(pool.parameters).astype(jnp.float32)
     normalizer = Normalizer(contexts.mean(axis=0), contexts.std(axis=0))
     members = [
-        _untrained(data.distribution, normalizer, recipe, splitting_in, key)
+        _untrained(data.distribution, normalizer, recipe, splitting, key)
         for key in jax.random.split(keys[1], recipe.seeds)
     ]
     ensemble, history = fit(
@@ -155,16 +156,11 @@ def _weights(splitting: Any) -> list[Any]:
     return [splitting.metric.log_x, splitting.metric.log_s, splitting.relaxation]
 
 
-def on_top_of(constant: Any) -> Callable[[fpa.AbstractMetric], fpa.DouglasRachford]:
-    """For `train`: a metric's weights multiply those of `constant`, one metric for all, whose relaxation stays."""
-    return lambda metric: fpa.DouglasRachford(fpa.ProductMetric((constant.metric, metric)), constant.relaxation)
-
-
 def _untrained(
     distribution: fpa.AbstractConeDistribution,
     normalizer: Normalizer,
     recipe: Recipe,
-    splitting_in: Callable[[fpa.AbstractMetric], fpa.DouglasRachford],
+    splitting: fpa.DouglasRachford,
     key: PRNGKeyArray,
 ) -> fpa.Solver:
     """All weights of the network near the middle of their bounds, 1; a first iterate near 0."""
@@ -172,8 +168,8 @@ def _untrained(
     program = _first(distribution, "train")
     size = program.c.shape[0] + 2 * program.b.shape[0]
     mlp = MLP(first, normalizer.mean.size, size, recipe.units, recipe.depth, weight_scaling=_SCALING)
-    metric = fpa.LearnedMetric(FlatNetwork(normalizer, mlp))
-    splitting = splitting_in(metric)
+    metric = fpa.ProductMetric((splitting.metric, fpa.LearnedMetric(FlatNetwork(normalizer, mlp))))
+    splitting = fpa.DouglasRachford(metric, splitting.relaxation)
     return fpa.Solver(splitting, _start(splitting, program, normalizer, recipe, second))
 
 
