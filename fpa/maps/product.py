@@ -11,7 +11,8 @@ from fpa.maps.metric import AbstractMetric
 class ProductMetric(AbstractMetric):
     """The product of metrics: one for a whole family, say, and what a network reads off an instance on top of it.
 
-    Each is constant within every cone that couples its rows, and so is the product.
+    Weights of x, of length n, and of the rows, of length m, are multiplied entry by entry. Each factor is constant
+    within every cone that couples its rows, and so is the product.
     """
 
     factors: tuple[AbstractMetric, ...] = eqx.field(converter=tuple)

@@ -43,9 +43,10 @@ def train(
     splitting: Any,
     checkpoint: Path,
 ) -> tuple[fpa.Solver, dict[str, Any]]:
-    """An ensemble of `recipe.seeds` solvers: learned metrics on top of that of `splitting`, in half precision.
+    """An ensemble of `recipe.seeds` solvers: learned metrics on top of that of `splitting`.
 
-    In double precision: the tuned scalars of Kalman filtering are too far apart for single.
+    Trained in double precision, as the tuned scalars of Kalman filtering are too far apart for single; then rounded to
+    half.
     """
     keys = jax.random.split(fpa.role_key(seed, "train"), 3)
     calibration = calibrate(fpa.SCS(), distribution, keys[0], family.reference, num_instances=recipe.calibration)

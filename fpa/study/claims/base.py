@@ -90,6 +90,14 @@ class Evidence:
         """A table, all of its cells as text."""
         return _get(self.tables, name, "the table")
 
+    def row(self, name: str, column: str, value: str) -> pd.Series:
+        """The row of a table that has `value` in `column`; Missing where there is none, as in a table of older code."""
+        table = self.table(name)
+        found = table[table[column] == value] if column in table else table[:0]
+        if found.empty:
+            raise Missing(f"{column} {value!r} in the table {name}")
+        return found.iloc[0]
+
 
 @dataclass(frozen=True)
 class Claim:

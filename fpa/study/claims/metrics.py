@@ -93,7 +93,7 @@ def _on_top(evidence: Evidence) -> Verdict:
     """A network on top of one metric trained for all, against that metric alone, at the same iterations."""
     told, ahead = [], []
     for name in FAMILIES:
-        refined = evidence.table(f"20_metric_{name}_losses").set_index("on top of").loc["one for all"]
+        refined = evidence.row(f"20_metric_{name}_losses", "on top of", "one for all")
         factors = [_error(evidence, name, CONSTANT, k) / float(refined[f"at {k}"]) for k in (10, 30)]
         ahead.append(factors[0])
         told.append(f"{name.replace('_', ' ')} {factors[0]:.2g} / {factors[1]:.2g}")
@@ -117,8 +117,8 @@ def _on_top_of_scs(evidence: Evidence) -> Verdict:
     told, least = [], []
     for problem in ("lasso", "kalman"):
         run = f"22_scs_metric_{problem}"
-        alone = evidence.table(run).set_index("method").loc["SCS constant metric"]
-        refined = evidence.table(f"{run}_variants").set_index("variant").loc["learned metric on the constant one"]
+        alone = evidence.row(run, "method", "SCS constant metric")
+        refined = evidence.row(f"{run}_variants", "variant", "learned metric on the constant one")
         factors = [float(alone[f"at {k}"]) / float(refined[f"at {k}"]) for k in (20, 50)]
         least.append(min(factors))
         told.append(f"{problem} {factors[0]:.2g} / {factors[1]:.2g}")
