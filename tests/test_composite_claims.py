@@ -44,11 +44,11 @@ def decide(tmp_path):
         tables = {
             f"{LASSO}_ablation": _table(variants | changes.get("variants", {})),
             LASSO: _table(PLAIN | LEARNED | {"Ada-LISTA": None} | changes.get("lasso", {})),
-            f"{LASSO}_patches": _table(PLAIN | LEARNED),
-            f"{LASSO}_large": _table(PLAIN | LEARNED),
+            f"{LASSO}_patches": _table(PLAIN | LEARNED | changes.get("patches", {})),
+            f"{LASSO}_large": _table(PLAIN | LEARNED | changes.get("large", {})),
             LOGISTIC: _table(PLAIN | LEARNED | released | {"L2O-PA": 1} | changes.get("logistic", {})),
-            f"{LOGISTIC}_data": _table(PLAIN | released | {"L2O-PA": 1}, data="some"),
-            f"{LOGISTIC}_long": _table(PLAIN | LEARNED, data="many"),
+            f"{LOGISTIC}_data": _table(PLAIN | released | {"L2O-PA": 1} | changes.get("data", {}), data="some"),
+            f"{LOGISTIC}_long": _table(PLAIN | LEARNED | changes.get("long", {}), data="many"),
             f"{LASSO}_biases": pd.DataFrame(
                 {"model": model, "iteration": k, "b1": changes.get(model, 1e-3), "b2": 1e-4}
                 for model in ("PBA12", "PBA12, as released")
@@ -60,6 +60,8 @@ def decide(tmp_path):
         ends = changes.get("ends", {})
         frames = {
             (f"{LASSO}_ablation", "ablation"): dict.fromkeys([f"L2O-{name}" for name in VARIANTS], 1e-9),
+            (LASSO, "in distribution"): {"L2O-PA": 1e-9},
+            (LOGISTIC, "in distribution"): {"L2O-PA of the Lasso": 1e-9, "L2O-DM": 0.1, "L2O-RNNprop": 0.1},
             (f"{LASSO}_patches", "natural patches"): {"L2O-PA": 1e-9, "L2O-DM": 0.1, "L2O-RNNprop": 0.1},
             (f"{LOGISTIC}_long", "long horizon"): {"L2O-PA": 1e-6, "FISTA": 1e-9},
         }
@@ -87,7 +89,18 @@ def test_they_hold_where_the_data_say_so(decide):
         ({"logistic": {"FISTA": 5}}, {"L11", "L16"}),
         ({"logistic": {"FISTA released": 500}}, {"L10"}),
         ({"logistic": {"L2O-PA": 11}}, {"L9", "L11"}),
-        ({"ends": {"L2O-PA": 1e-3}}, {"L1", "L7"}),
+        ({"logistic": {"L2O-PA released": 11}}, {"L9"}),
+        ({"logistic": {"PG+AA": 1}}, {"L24"}),
+        ({"logistic": {"FISTA+restart": 0.5}}, {"L19", "L24"}),
+        ({"patches": {"PG+AA": 15}}, {"L8"}),
+        ({"large": {"PG+AA": 15}}, {"L23"}),
+        ({"large": {"FISTA": 15}}, {"L14"}),
+        ({"data": {"L2O-PA released": 200}}, {"L12"}),
+        ({"data": {"L2O-PA": 40}}, {"L13"}),
+        ({"long": {"FISTA": 10}}, {"L15"}),
+        ({"ends": {"L2O-PA": 1e-3}}, {"L1", "L7", "L21"}),
+        ({"ends": {"L2O-PA of the Lasso": 1e-3}}, {"L16"}),
+        ({"ends": {"L2O-RNNprop": 1e-9}}, {"L7", "L22"}),
     ],
 )
 def test_they_fail_where_the_data_say_so(decide, changes, fails):

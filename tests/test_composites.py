@@ -75,9 +75,10 @@ def test_patches_have_no_mean_and_atoms_have_length_one():
     assert patches.A.shape == (9, 6)
 
 
-def test_without_a_network_other_data_take_their_place_and_say_so(monkeypatch, capsys):
+@pytest.mark.parametrize("error", [ConnectionError, ValueError])
+def test_without_a_network_other_data_take_their_place_and_say_so(error, monkeypatch, capsys):
     def offline(*args, **kwargs):
-        raise ConnectionError("no network")
+        raise error("no network")
 
     monkeypatch.setattr(real_data, "fetch_openml", offline)
     found = real_data.binary("Spambase", 0.1, online=True)

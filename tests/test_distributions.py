@@ -95,6 +95,12 @@ def test_the_shapes_of_samples_are_those_of_the_parameters(name):
     assert {key: value.shape[1:] for key, value in joined(name).items()} == ALL[name].canonical.shapes
 
 
+def test_the_quadcopter_has_the_sizes_of_king_et_al():
+    canonical = QuadcopterMPC().canonical
+    equalities = int(canonical.cone.equalities.sum())
+    assert (canonical.c.base.size, equalities, canonical.b.base.size - equalities) == (172, 132, 124)
+
+
 @pytest.mark.parametrize("name", PROBLEM)
 def test_programs_are_those_of_cvxpy(name):
     parameters = instance(joined(name), 5)

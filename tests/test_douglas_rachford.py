@@ -78,6 +78,24 @@ def test_every_metric_has_the_same_solution(name):
     assert start.iterations == 0
 
 
+@pytest.mark.parametrize("name", ["box", "portfolio", "random"])
+def test_plain_iteration_reaches_it_in_random_metrics(name):
+    """Twenty of them, weights between 0.03 and 30; no acceleration, no safeguard."""
+    program = one(FAMILIES[name])
+    n, m = program.c.shape[0], program.b.shape[0]
+
+    @jax.vmap
+    def solved(key):
+        weights = jnp.exp(jax.random.uniform(key, (n + m,), minval=-3.4, maxval=3.4))
+        metric = ConstantMetric(weights[:n], weights[n:])
+        return Solver(DouglasRachford(metric)).solve(program, tol=1e-9, max_steps=50_000)
+
+    solutions = jax.jit(solved)(jax.random.split(jax.random.key(0), 20))
+    assert (solutions.status == Status.SOLVED).all(), solutions.iterations
+    expected = np.tile(by_clarabel(program), (20, 1))
+    np.testing.assert_allclose(solutions.point.x, expected, atol=1e-6)
+
+
 @pytest.mark.parametrize("rho", [0.5, 1.0, 4.0])
 def test_without_weight_on_x_it_is_admm(rho):
     """Against the textbook's iteration in scaled form."""

@@ -171,7 +171,15 @@ def test_what_is_shown_of_a_metric_can_be_drawn():
     ):
         figure.canvas.draw()
     ends = instances.solved(methods["DR"][0])
-    assert ends["solved"] == 1.0 and ends["iterations"] > 5
+    assert ends["solved"] == 1.0 and ends["iterations"] > 5 and ends["instances"] == 5
+
+
+def test_errors_are_told_with_their_spread_and_median():
+    error = np.array([[[1.0, 2.0], [3.0, 0.0], [5.0, 7.0]], [[1.0, 4.0], [3.0, 2.0], [5.0, 9.0]]])
+    curves = fpa.Curves({"error": error}, np.ones(error.shape, bool))
+    told = metric_errors.summary(curves, [1, 2], 2)
+    means = np.array([3.0, 1.0, 8.0])  # of an instance, over two models
+    assert told == {"at 1": 3.0, "at 2": 4.0, "± at 2": means.std(ddof=1) / np.sqrt(3), "median at 2": 3.0}
 
 
 def test_gains_and_their_correlations():
@@ -280,3 +288,12 @@ def test_one_metric_for_all_shares_one_factorisation():
     bind = jax.vmap(lambda y: splitting.bind(KALMAN.program({"y": y})).system, out_axes=None)
     system = jax.eval_shape(bind, jnp.zeros((3, *KALMAN.canonical.shapes["y"])))
     assert len(jax.tree.leaves(system)) > 2  # vmap itself refuses what differs between instances
+
+
+def test_weights_are_told_by_kind_of_cone():
+    metric = fpa.ConstantMetric(1.0, jnp.arange(1.0, 1 + draw(KALMAN).b.size))
+    table = metric_results.weights_by_cone(fpa.Solver(fpa.SCS(metric=metric)), KALMAN, 0)
+    zero = int(draw(KALMAN).cone.equalities.sum())
+    assert table["rows"].sum() == draw(KALMAN).b.size and table.index[0] == f"Zero({zero})"
+    assert table.loc[f"Zero({zero})", 0.5] == (1 + zero) / 2
+    assert sum(str(name).startswith("SecondOrder") for name in table.index) >= 1

@@ -11,7 +11,7 @@ from toy_maps import Bound, affine, random_toy
 import fpa
 from fpa.accelerators import AndersonAcceleration, Picard
 from fpa.solver import Solver
-from fpa.training import Regression, TruncatedWindows, Unrolled
+from fpa.training import LastAccess, LastError, LastGap, LastKKT, Regression, TruncatedWindows, Unrolled
 
 OP = bound(LASSO)
 PROGRAM = draw(LASSO, 1)
@@ -29,6 +29,9 @@ OBJECTIVES = {
     "unrolled-pooled": (Unrolled(num_steps=4, pooled=True), "recurrent"),
     "regression": (Regression(reference=EXACT), "intermittent"),
     "regression-plain": (Regression(reference=EXACT, weights=0.5, log=False), "intermittent"),
+    "last-error": (LastError(4, EXACT), "intermittent"),
+    "last-kkt": (LastKKT(4), "intermittent"),
+    "last-gap": (LastGap(4), "intermittent"),
 }
 
 
@@ -63,13 +66,49 @@ def test_gradients_agree_with_finite_differences(name, monkeypatch):
         accelerator = eqx.combine(arrays, static)
         return objective.loss(Solver(accelerator=accelerator), PROGRAM, target)
 
+    frozen = name.startswith(("windows", "regression"))
+    _agree(loss, arrays, direction, _frozen_loss(objective, static, arrays, target) if frozen else loss)
+
+
+def _agree(loss, arrays, direction, plain):
+    """The slope of `loss` along a direction is that of `plain` by central differences."""
     slope = sum(jnp.vdot(g, d) for g, d in zip(*map(jax.tree.leaves, (jax.grad(loss)(arrays), direction)), strict=True))
-    if name.startswith(("windows", "regression")):
-        loss = _frozen_loss(objective, static, arrays, target)
     h = 1e-6
-    ends = [loss(jax.tree.map(lambda a, d, s=s: a + s * h * d, arrays, direction)) for s in (1, -1)]
+    ends = [plain(jax.tree.map(lambda a, d, s=s: a + s * h * d, arrays, direction)) for s in (1, -1)]
     assert abs(slope) > 1e-3
     np.testing.assert_allclose(slope, (ends[0] - ends[1]) / (2 * h), rtol=1e-5)
+
+
+def test_the_gradient_of_the_last_access_agrees_with_finite_differences(monkeypatch):
+    """From an iterate that is kept, so nothing else depends on the weights."""
+    objective = LastAccess(Regression(reference=EXACT))
+    monkeypatch.setattr("fpa.accelerators.features._single", lambda tree: tree)
+    solver = double(MODELS["intermittent"]())
+    start = solver.run(OP, *solver.accelerator.init(OP), 0, solver.accelerator.boundaries[-1])[:2]
+    target = (objective.target(PROGRAM), start)
+    arrays, static = eqx.partition(solver.accelerator, eqx.is_inexact_array)
+
+    @jax.jit
+    def loss(arrays):
+        return objective.loss(Solver(accelerator=eqx.combine(arrays, static)), PROGRAM, target)
+
+    _agree(loss, arrays, _without_fixed(_perturb(arrays, 3)), loss)
+
+
+@pytest.mark.parametrize("objective", [LastError(5, EXACT), LastKKT(5), LastGap(5)], ids=["error", "kkt", "gap"])
+def test_gradients_with_respect_to_a_metric_agree_with_finite_differences(objective):
+    """One metric for all, and so through the factorisation."""
+    n, m = PROGRAM.c.size, PROGRAM.b.size
+    splitting = fpa.SCS(metric=fpa.TunedMetric(jnp.linspace(-1.0, 1.0, n), jnp.linspace(-1.0, 1.0, m)))
+    arrays, static = eqx.partition(splitting.metric, eqx.is_inexact_array)
+    target = objective.target(PROGRAM)
+
+    @jax.jit
+    def loss(arrays):
+        changed = eqx.tree_at(lambda one: one.metric, splitting, eqx.combine(arrays, static))
+        return objective.loss(Solver(changed), PROGRAM, target)
+
+    _agree(loss, arrays, _perturb(arrays, 3), loss)
 
 
 def _without_fixed(direction):

@@ -6,7 +6,7 @@ import pytest
 from fpa.study import overview
 from fpa.study.plotting import COLUMNS
 
-LEVELS = {"SCS": 8.0, "SCS+AA": 4.0, "SCS tuned": 2.0}
+LEVELS = {"SCS": 8.0, "SCS+AA": 4.0, "SCS+AA-II": 3.0, "SCS tuned": 2.0}
 
 
 def frame(panel: str, learned: str, level: float) -> pd.DataFrame:
@@ -30,7 +30,7 @@ def test_gains_are_ratios_of_geometric_means_by_family():
     assert ("over SCS tuned", "fixed_point", 5) not in table.columns
     figure = overview.draw(table)
     texts = [text.get_text() for axes in figure.axes for text in axes.texts]
-    assert len(figure.axes) == 4 and len(texts) == 4 * 3 * 4 and {"8", "0.25"} <= set(texts)
+    assert len(figure.axes) == 5 and len(texts) == 5 * 3 * 4 and {"8", "0.25"} <= set(texts)
 
 
 @pytest.mark.parametrize(

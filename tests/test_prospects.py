@@ -85,7 +85,7 @@ def test_features_without_meaning_do_not_predict_by_construction():
 
 def test_gains_are_read_from_the_data_of_runs():
     def frame(run, panels):
-        methods = {"SCS": 0.1, "SCS+AA": 0.1, "SCS tuned": 0.1, "SCS+Neural-MLP": 0.3}
+        methods = {"SCS": 0.1, "SCS+AA": 0.1, "SCS+AA-II": 0.1, "SCS tuned": 0.1, "SCS+Neural-MLP": 0.3}
         curves = [
             plotting.curves_frame(run, panel, name, ExponentialCurves(rate, 0.1))
             for panel in panels

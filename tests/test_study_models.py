@@ -120,14 +120,15 @@ def test_costs_are_positive_and_time_is_spent_where_networks_are_asked():
     assert len(cost.draw_cost(cost.over_time(table, frame, methods, 5), "demo").axes) == 4
 
 
-def test_methods_with_the_same_iteration_share_its_time(monkeypatch):
+def test_methods_that_run_the_same_program_share_its_time(monkeypatch):
     timed = []
     monkeypatch.setattr(cost, "_shortest", lambda calls, *_: timed.append([*calls]) or dict.fromkeys(calls, 1.0))
     asked = [fpa.Switch(fpa.Picard(), after, fpa.AndersonAcceleration(memory=5)) for after in (2, 3)]
     methods = {"SCS": [fpa.Solver()], "SCS tuned": [fpa.Solver(fpa.SCS(scale=2.0))]}
+    methods |= {f"AA {memory}": [fpa.Solver(accelerator=fpa.AndersonAcceleration(memory))] for memory in (4, 5)}
     methods |= {f"asked {index}": [fpa.Solver(accelerator=one)] for index, one in enumerate(asked)}
     table = cost.cost(LASSO, methods, fpa.role_key(0, "test"), num_steps=5, sizes=(3,))
-    plain = [(name, case) for name in ("SCS", "SCS tuned") for case in ("setup", "many")]
+    plain = [(name, case) for name in ("SCS", "AA 4", "AA 5") for case in ("setup", "many")]
     assert timed == [[*plain, ("asked 0", "all"), ("asked 1", "all")]] and list(table["method"]) == [*methods]
 
 

@@ -90,12 +90,21 @@ def _frame(run, panels, invalid=0):
 
 
 def test_gains_are_ratios_of_geometric_means_and_skip_what_cannot_be_compared():
-    frame = _frame("r", {"q": {"SCS": 0.1, "SCS+AA": 0.2, "SCS tuned": 0.3, MLP: 0.5}})
+    frame = _frame("r", {"q": {"SCS": 0.1, "SCS+AA": 0.2, "SCS+AA-II": 0.4, "SCS tuned": 0.3, MLP: 0.5}})
     table = gains.gains(frame, iterations=(5, 10)).set_index(["metric", "iteration"])
     assert table.loc[("primal", 10), "over SCS"] == pytest.approx(np.exp(4))
     assert table.loc[("primal", 5), "over SCS+AA"] == pytest.approx(np.exp(1.5))
+    assert table.loc[("primal", 5), "over SCS+AA-II"] == pytest.approx(np.exp(0.5))
     assert table.loc[("primal", 5), "over SCS tuned"] == pytest.approx(np.exp(1))
     assert np.isnan(table.loc[("fixed_point", 5), "over SCS tuned"])
+
+
+def test_average_gains_are_geometric_and_count_from_where_there_are_points():
+    frame = _frame("r", {"q": {"SCS": 0.1, MLP: 0.5}}, invalid=2)
+    table = gains.averages(frame, last=8).set_index("metric")
+    assert list(table["first"]) == [1, 4, 4, 4, 4]
+    assert table["average"].tolist() == pytest.approx([np.exp(0.4 * 4.5)] + 4 * [np.exp(0.4 * 6)])
+    assert table["least"].tolist() == pytest.approx([np.exp(0.4)] + 4 * [np.exp(1.6)])
 
 
 def test_residuals_at_tau_one_count_from_where_there_are_points():

@@ -106,7 +106,8 @@ class QuadcopterMPC(AbstractConeDistribution):
     """Linear model predictive control of a quadcopter to its set point; the present state varies.
 
     The system of the OSQP documentation: 12 states, 4 inputs, horizon `steps` = 10; bounds on two angles and four
-    inputs. Angles (the first two states) start uniform in +-pi/6, the other states in +-0.8.
+    inputs: 172 variables, 132 equalities and 124 inequalities. Angles (the first two states) start uniform in +-pi/6,
+    the other states in +-0.8.
     """
 
     canonical: Canonical
@@ -117,11 +118,11 @@ class QuadcopterMPC(AbstractConeDistribution):
         hover = 10.5916
         low, high = (np.full((steps, 4), thrust - hover) for thrust in (9.6, 13.0))
         weights = np.array([0, 0, 10, 10, 10, 10, 0, 0, 0, 5, 5, 5.0])
-        x = cp.Variable((steps + 1, 12), name="x")
+        states = cp.Variable(12 * (steps + 1), name="x")  # a vector, as the weighted squares of a part become variables
+        x = cp.reshape(states, (steps + 1, 12), order="C")
         u = cp.Variable((steps, 4), name="u")
         start = cp.Parameter(12, name="start")
-        cost = sum(cp.sum_squares(cp.multiply(np.sqrt(weights), x[k])) for k in range(steps + 1))
-        cost += 0.1 * cp.sum_squares(u)
+        cost = cp.quad_form(states, np.diag(np.tile(weights, steps + 1))) + 0.1 * cp.sum_squares(u)
         rows: list[Any] = [x[0] == start]
         rows += [x[k + 1] == _A @ x[k] + _B @ u[k] for k in range(steps)]
         rows += [u >= low, u <= high, x[:, :2] <= np.pi / 6, x[:, :2] >= -np.pi / 6]

@@ -140,8 +140,8 @@ def biases(models: Mapping[str, fpa.Solver], instances: Instances, num_steps: in
     """The mean absolute value of b1 and b2 over instances and coordinates, a row per model, bias and iteration."""
     rows = []
     for name, solver in models.items():
-        found = np.asarray(_biases(solver, instances.family, next(instances._batches()), num_steps)).mean(axis=0)
-        for k, (b1, b2) in enumerate(found):
+        parts = [np.asarray(_biases(solver, instances.family, b, num_steps)) for b in instances._batches()]
+        for k, (b1, b2) in enumerate(np.concatenate(parts).mean(axis=0)):
             rows += [{"model": name, "iteration": k + 1, "b1": b1, "b2": b2}]
     return pd.DataFrame(rows)
 
@@ -149,7 +149,8 @@ def biases(models: Mapping[str, fpa.Solver], instances: Instances, num_steps: in
 def draw_biases(table: pd.DataFrame, title: str) -> Figure:
     """Mean absolute biases over iterations, a panel per model."""
     names = list(table["model"].unique())
-    figure, grid = plt.subplots(1, len(names), figsize=(3.6 * len(names), 2.9), squeeze=False, layout="constrained")
+    size = (3.6 * len(names), 2.9)
+    figure, grid = plt.subplots(1, len(names), figsize=size, sharey=True, squeeze=False, layout="constrained")
     for axes, name in zip(grid[0], names, strict=True):
         part = table[table["model"] == name]
         for bias, color in (("b1", "#0072B2"), ("b2", "#D55E00")):

@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Array, PRNGKeyArray
 from matplotlib.figure import Figure
-from matplotlib.ticker import NullFormatter
+from matplotlib.ticker import LogLocator, NullFormatter
 
 import fpa
 from fpa.evaluation import CHUNK, traced
@@ -36,15 +36,16 @@ def cost(
     """Milliseconds per instance in batches of each size, compiled before: a row per size and method.
 
     `setup` passes before the first iteration, `iteration` is one of the method, or, where networks are asked at some
-    iterations only, one in between; `ms per instance` is all of `num_steps`, networks included. Methods that have the
-    same iteration share its time. Differences magnify what disturbs the machine, so they are taken between the shortest
-    of up to `rounds` rounds, over more iterations where the batch is small, with no other run beside them; a call that
-    has taken `patience` seconds sits the others out.
+    iterations only, one in between; `ms per instance` is all of `num_steps`, networks included. Methods whose
+    iterations run the same compiled program share its time, whatever their numbers. Differences magnify what disturbs
+    the machine, so they are taken between the shortest of up to `rounds` rounds, over more iterations where the batch
+    is small, with no other run beside them; a call that has taken `patience` seconds sits the others out.
     """
     rows = []
     firsts = {name: traced(solvers[0]) for name, solvers in methods.items()}
     plain = {name: _between(solver) for name, solver in firsts.items()}
-    alike = {name: next(one for one in plain if eqx.tree_equal(plain[one], plain[name])) for name in plain}
+    programs = {name: _program(solver) for name, solver in plain.items()}
+    alike = {name: next(one for one in plain if eqx.tree_equal(programs[one], programs[name])) for name in plain}
     for size in sizes:
         batch, many = instances(distribution, key, size), max(num_steps, _MANY // size, _AT_LEAST)
         calls: dict[tuple[str, str], Callable[[], Any]] = {}
@@ -66,6 +67,12 @@ def cost(
 def _between(solver: fpa.Solver) -> fpa.Solver:
     """What is iterated where no network is asked."""
     return fpa.Solver(solver.splitting) if solver.accelerator.boundaries else solver
+
+
+def _program(solver: fpa.Solver) -> fpa.Solver:
+    """What decides the program that a solver is compiled to: all of it, but of arrays only shapes and types."""
+    arrays, rest = eqx.partition(solver, eqx.is_array)
+    return eqx.combine(jax.tree.map(lambda array: jax.ShapeDtypeStruct(array.shape, array.dtype), arrays), rest)
 
 
 def instances(distribution: fpa.AbstractDistribution, key: PRNGKeyArray, num_instances: int) -> dict[str, Array]:
@@ -198,7 +205,10 @@ def draw_cost(
                 axes.plot(curve["ms"], curve["mean"], label=name, color=look.color, linestyle=look.line)
             axes.set_yscale("log")
             axes.set_xscale(scale)
-            axes.xaxis.set_minor_formatter(NullFormatter())
+            if scale == "log":
+                axes.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+                axes.xaxis.set_major_formatter("{x:g}")
+                axes.xaxis.set_minor_formatter(NullFormatter())
             limit_height(axes)
             axes.set_xlabel("milliseconds per instance")
             axes.set_title(f"{METRICS[metric].title}, {in_words(batch)}")

@@ -22,7 +22,6 @@ from jaxtyping import PRNGKeyArray
 import fpa
 from fpa.study import paper, staged, variants
 from fpa.study.files import find_root
-from fpa.study.quiet import quiet
 from fpa.study.store import cached, make_key
 from fpa.training import AbstractValidation, TruncatedWindows, calibrate, fit, stack
 
@@ -143,8 +142,8 @@ def run(
 ) -> list[dict[str, Any]]:
     """The records of all ways on all datasets of the panels, with plain SCS's residual beside the model's.
 
-    Each training is stored once it has ended, so that an interrupted call goes on with the next. No other run is
-    executed beside one, as seconds count.
+    Each training is stored once it has ended, so that an interrupted call goes on with the next. Seconds are those on
+    the clock, and another run may be executed beside.
     """
     rows = []
     for panel in panels:
@@ -164,7 +163,6 @@ def _once(name: str, train: Callable[[Path], Any], config: Mapping[str, Any]) ->
     """`train(checkpoint)`, stored; the checkpoint is removed with the end of training."""
     checkpoint = find_root() / ".store" / "results" / f"{name}-{make_key(name, config, [__name__])}.checkpoint"
     checkpoint.parent.mkdir(parents=True, exist_ok=True)
-    with quiet():
-        records = cached(name, lambda: train(checkpoint), config=config, code=[__name__])
+    records = cached(name, lambda: train(checkpoint), config=config, code=[__name__])
     checkpoint.unlink(missing_ok=True)
     return records

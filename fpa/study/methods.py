@@ -24,6 +24,7 @@ class Metric:
     of_point: bool = True
 
 
+# What does the same on another map has the same colour and dash.
 METHODS = {
     method.name: method
     for method in (
@@ -41,14 +42,14 @@ METHODS = {
         Method("SCS learned metric", "#56B4E9", (0, (3, 1, 1, 1)), map="learned"),
         Method("SCS learned metric+AA", "#6A3D9A", (0, (4, 1.5)), map="learned"),
         Method("SCS learned metric+Neural-MLP", "#B15928", (0, (6, 1.5, 1, 1.5)), map="learned"),
-        Method("DR", "#000000", map="dr"),
-        Method("DR tuned", "#117733", (0, (1, 1)), map="dr"),
-        Method("DR tuned+AA", "#44AA99", (0, (4, 1.5)), map="dr"),
-        Method("DR Giselsson-Boyd", "#999933", (0, (1.5, 1)), map="dr"),
-        Method("DR constant metric", "#D55E00", (0, (3, 1, 1, 1)), map="dr"),
-        Method("DR learned metric", "#332288", map="dr"),
-        Method("DR learned metric+AA", "#AA4499", (0, (4, 1.5)), map="dr"),
-        Method("DR oracle metric", "#882255", (0, (6, 1.5, 1, 1.5)), map="dr"),
+        Method("DR", "#555555", map="dr"),
+        Method("DR tuned", "#009E73", (0, (1, 1)), map="dr"),
+        Method("DR tuned+AA", "#117733", (0, (4, 1.5)), map="dr"),
+        Method("DR Giselsson-Boyd", "#8C6D31", (0, (1.5, 1)), map="dr"),
+        Method("DR constant metric", "#000000", (0, (3, 1, 1, 1)), map="dr"),
+        Method("DR learned metric", "#56B4E9", (0, (3, 1, 1, 1)), map="dr"),
+        Method("DR learned metric+AA", "#6A3D9A", (0, (4, 1.5)), map="dr"),
+        Method("DR oracle metric", "#CC6677", (0, (6, 1.5, 1, 1.5)), map="dr"),
         Method("ISTA released", "#BBBBBB", (0, (1, 1)), map="gradient"),
         Method("FISTA released", "#8C6D31", (0, (1, 1)), map="gradient"),
         Method("ISTA", "#888888", map="gradient"),
@@ -71,6 +72,7 @@ METHODS = {
         Method("L2O-PA safe", "#56B4E9", (0, (6, 1.5, 1, 1.5)), map="gradient"),
         Method("L2O-PA released", "#6A3D9A", (0, (1.5, 1)), map="gradient"),
         Method("L2O-PA of the Lasso", "#117733", (0, (3, 1, 1, 1)), map="gradient"),
+        Method("L2O-PA of the Lasso safe", "#009E73", (0, (6, 1.5, 1, 1.5)), map="gradient"),
     )
 }
 

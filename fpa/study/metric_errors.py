@@ -58,14 +58,21 @@ class Instances:
         return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
     def solved(self, solver: fpa.Solver, tol: float = 1e-6, max_steps: int = 20_000) -> dict[str, float]:
-        """Of the first hundred instances: the share that is solved, and the mean number of iterations."""
-        status, iterations = jax.device_get(_solve(solver, self.distribution, self.batches[0], tol, max_steps))
-        return {"solved": float((status == fpa.Status.SOLVED).mean()), "iterations": float(iterations.mean())}
+        """Of the first instances, a hundred at most: the share that is solved, and the mean number of iterations."""
+        status, iterations = jax.device_get(_solve(traced(solver), self.distribution, self.batches[0], tol, max_steps))
+        found = {"solved": float((status == fpa.Status.SOLVED).mean()), "iterations": float(iterations.mean())}
+        return found | {"instances": len(status)}
 
 
-def at(error: np.ndarray, iterations: Sequence[int]) -> dict[str, float]:
-    """Values of a curve after some iterations, named by them."""
-    return {f"at {k}": float(error[k - 1]) for k in iterations}
+def summary(curves: fpa.Curves, iterations: Sequence[int], last: int) -> dict[str, float]:
+    """Mean squared errors after some iterations; after `last`, how far off the mean may be, and the median.
+
+    The standard error is that of the mean over instances, each the mean of all models.
+    """
+    error = curves.values["error"]
+    spread = error[:, :, last - 1].mean(axis=0).std(ddof=1) / np.sqrt(error.shape[1])
+    means = {f"at {k}": float(error[:, :, k - 1].mean()) for k in iterations}
+    return means | {f"± at {last}": float(spread), f"median at {last}": float(np.median(error[:, :, last - 1]))}
 
 
 def separation(weights: Mapping[str, np.ndarray]) -> dict[str, float]:

@@ -27,7 +27,7 @@ def scatter(found: Mapping[str, np.ndarray], title: str) -> Figure:
         axes.scatter(where, weight[dots], s=7, color=color, alpha=0.5, linewidths=0, label=label)
     axes.axvline(0, color="#555555", linewidth=0.8)
     axes.set_yscale("log")
-    axes.set_xlabel("minus slack (left), multiplier (right)")
+    axes.set_xlabel("minus the slack of an inactive one (left of 0), multiplier of an active one (right)")
     axes.set_ylabel("learned weight of the slack")
     axes.legend(frameon=False, markerscale=2)
     counts = f"{len(shown):,} of {weight.size:,} inequalities of {len(found['weight'])} instances"
@@ -47,7 +47,7 @@ def draw_planes(frame: pd.DataFrame, title: str) -> Figure:
         axes.pcolormesh(p1, p2, weight.to_numpy(), norm=norm, cmap="viridis", rasterized=True)
         if active.to_numpy().any() and not active.to_numpy().all():
             axes.contour(p1, p2, active.to_numpy().astype(float), levels=[0.5], colors="white", linewidths=1.4)
-        axes.set_title(f"constraint {name}")
+        axes.set_title(f"inequality {name}")
         axes.set_xlabel("first parameter")
         axes.set_aspect("equal")
         axes.grid(False)
@@ -60,17 +60,17 @@ def draw_planes(frame: pd.DataFrame, title: str) -> Figure:
 
 def draw_grid(table: pd.DataFrame, title: str) -> Figure:
     """Heat maps over n and inequalities per variable, with the gain over each of `BASELINES` in every cell."""
-    figure, grid = plt.subplots(1, len(BASELINES), figsize=(4.0 * len(BASELINES), 3.3), layout="constrained")
+    size = (3.9 * len(BASELINES) + 0.9, 3.3)
+    figure, grid = plt.subplots(1, len(BASELINES), figsize=size, layout="constrained")
+    gains = {word: table.pivot(index="n", columns="ratio", values=f"gain over {word}").iloc[::-1] for word in BASELINES}
+    most = max(float(np.exp(np.abs(np.log(part.to_numpy())).max())) for part in gains.values())
+    norm = LogNorm(1 / max(most, 3.0), max(most, 3.0))
     for axes, (word, name) in zip(grid, BASELINES.items(), strict=True):
-        part = table.pivot(index="n", columns="ratio", values=f"gain over {word}").iloc[::-1]
-        logs = np.log10(part)
-        limit = max(float(np.abs(logs.to_numpy()).max()), 0.5)
-        labels = part.map(lambda gain: f"{gain:.2g}").to_numpy()
-        sns.heatmap(
-            logs, ax=axes, annot=labels, fmt="", cmap="RdBu", vmin=-limit, vmax=limit, cbar=False, linewidths=0.5
-        )
+        labels = gains[word].map(lambda gain: f"{gain:.2g}".replace("e+0", "e")).to_numpy()
+        sns.heatmap(gains[word], ax=axes, annot=labels, fmt="", cmap="RdBu", norm=norm, cbar=False, linewidths=0.5)
         axes.set_xlabel("inequalities per variable")
         axes.set_ylabel("variables n")
         axes.set_title(f"times smaller error {name}")
+    figure.colorbar(ScalarMappable(norm, "RdBu"), ax=list(grid), label="times smaller (red: larger)", shrink=0.9)
     figure.suptitle(title, fontsize=10)
     return figure

@@ -48,6 +48,18 @@ def refined(
     return models.trained(here, data.distribution, train, config, "fpa.study.metrics", "_refined")[0]
 
 
+def weights_by_cone(solver: fpa.Solver, distribution: fpa.AbstractConeDistribution, seed: int) -> pd.DataFrame:
+    """The weights of rows on a "tune" instance: median and quantiles over the rows of every kind of cone."""
+    parameters = fpa.sample_batch(distribution, fpa.role_key(seed, "tune"), 1)
+    program: Any = distribution.program({name: value[0] for name, value in parameters.items()})
+    splitting: Any = solver.splitting
+    weights, cones = np.asarray(splitting.metric(program)[1]), program.cone.cones
+    kinds = [f"{type(cone).__name__}({cone.dim})" for cone in cones]
+    rows = np.repeat(kinds, [cone.dim for cone in cones])
+    found = pd.DataFrame({"cone": rows, "weight": weights}).groupby("cone", sort=False)["weight"]
+    return found.quantile([0.1, 0.5, 0.9]).unstack().assign(rows=found.size())
+
+
 def best_scalars(
     here: Run, distribution: fpa.AbstractConeDistribution, steps: int, seed: int, num_instances: int
 ) -> dict[str, float]:

@@ -213,8 +213,8 @@ def tuned(
         float(measure(_scalar(*setting), distribution, parameters, solutions, steps)["error"][:, -1].mean())
         for setting in progress(settings, total=len(settings), desc="tune")
     ]
-    best = settings[int(np.nanargmin(errors))]
-    return dict(zip(grid, best, strict=True)) | {"error": min(errors)}
+    best = int(np.nanargmin(errors))
+    return dict(zip(grid, settings[best], strict=True)) | {"error": errors[best]}
 
 
 def _scalar(x: float, s: float, relaxation: float) -> fpa.Solver:

@@ -18,6 +18,7 @@ ITERATIONS = (5, 10, 20, 50)
 COMPARISONS = (
     ("over SCS", "fixed_point"),
     ("over SCS+AA", "fixed_point"),
+    ("over SCS+AA-II", "fixed_point"),
     ("over SCS tuned", "primal"),
     ("over SCS tuned", "dual"),
 )

@@ -189,7 +189,7 @@ def _draw(axes: Axes, part: pd.DataFrame, quantity: Metric, band: Band) -> None:
     drawn = part[[comparable(quantity.name, name) for name in part["method"]]]
     if drawn.empty:
         raise StudyError(f"The frame holds nothing to draw for the metric {quantity.name!r}.")
-    axes.set_yscale("log")
+    axes.set_yscale("log", nonpositive="mask")
     axes.set_xlabel("iteration (applications of the map)")
     axes.set_ylabel(quantity.definition)
     for name, curve in sorted(drawn.groupby("method"), key=lambda item: list(METHODS).index(item[0])):

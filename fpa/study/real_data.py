@@ -76,9 +76,9 @@ def _labelled(title: str, features: Any, positive: np.ndarray, weight: float) ->
 
 
 def _fetched(name: str) -> Any:
-    """The data set of OpenML, or None where the machine is not online."""
+    """The data set of OpenML, or None where the machine is not online or OpenML refuses (a ValueError)."""
     try:
         return fetch_openml(name, version=1, as_frame=False, n_retries=1, delay=0.1)
-    except OSError as error:
+    except (OSError, ValueError) as error:
         print(f"{name} could not be fetched ({error}); a data set that scikit-learn brings takes its place.")
         return None

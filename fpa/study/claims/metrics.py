@@ -8,9 +8,9 @@ FAMILIES = ("toy", "portfolio_20", "portfolio_100", "quadcopter")
 LEARNED, CONSTANT = "DR learned metric", "DR constant metric"
 
 
-def _error(evidence: Evidence, family: str, method: str, k: int = 10) -> float:
+def _error(evidence: Evidence, family: str, method: str, k: int = 10, statistic: str = "mean") -> float:
     run = f"20_metric_{family}"
-    return evidence.curves(run, family.replace("_", " ")).m(method, "error", k)
+    return evidence.curves(run, family.replace("_", " ")).m(method, "error", k, statistic)
 
 
 def _better(family: str, published: str) -> Callable[[Evidence], Verdict]:
@@ -52,11 +52,25 @@ def _many(evidence: Evidence) -> Verdict:
 def _shifted(evidence: Evidence) -> Verdict:
     solved, slower = [], []
     for name in FAMILIES[:3]:  # a quadcopter whose present angles are out of bounds has no solution
-        table = evidence.table(f"20_metric_{name}_shifted").set_index("method").astype(float)
+        table = evidence.rows(f"20_metric_{name}_shifted", "parameters times", "3").set_index("method").astype(float)
         solved.append(table.loc[LEARNED, "solved"])
         slower.append(table.loc[LEARNED, "iterations"] / table.loc["DR", "iterations"])
-    told = f"{min(solved):.1%} solved, in at most {max(slower):.2g} times the identity's iterations"
+    told = f"{min(solved):.1%} of 100 instances solved, in at most {max(slower):.2g} times the identity's iterations"
     return verdict(f"toy and portfolios at three times the range: {told}", bool(min(solved) == 1))
+
+
+def _high_dimension(evidence: Evidence) -> Verdict:
+    """Where there are many variables and many active constraints: the largest of the grid, and portfolio 100."""
+    grid = evidence.table("21_many_inequalities").astype(float)
+    large = grid[(grid["n"] == grid["n"].max()) & (grid["ratio"] == grid["ratio"].max())].iloc[0]
+    active = evidence.table("20_metric_portfolio_100_activity").astype(float)["active"].iloc[0]
+    errors = [_error(evidence, "portfolio_100", name) for name in ("DR tuned", LEARNED)]
+    found = {
+        f"n = {large['n']:.0f}, {large['active'] * large['inequalities']:.0f} active": large["gain over tuned"],
+        f"portfolio 100, {active * 100:.0f} active": errors[0] / errors[1],
+    }
+    told = "; ".join(f"{name}: {gain:.2g}" for name, gain in found.items())
+    return verdict(f"times below the best scalars at ten: {told}", bool(min(found.values()) > 1))
 
 
 def _overhead(evidence: Evidence) -> Verdict:
@@ -83,10 +97,11 @@ def _each(evidence: Evidence) -> Verdict:
     """A metric for each instance against one trained for all, at the iteration they are trained for and at 30."""
     told, ahead = [], []
     for name in FAMILIES:
-        factors = [_error(evidence, name, CONSTANT, k) / _error(evidence, name, LEARNED, k) for k in (10, 30)]
+        asked = ((10, "mean"), (10, "median"), (30, "mean"))
+        factors = [_error(evidence, name, CONSTANT, *case) / _error(evidence, name, LEARNED, *case) for case in asked]
         ahead.append(factors[0])
-        told.append(f"{name.replace('_', ' ')} {factors[0]:.2g} / {factors[1]:.2g}")
-    return verdict(f"times below one trained metric at 10 / 30: {', '.join(told)}", min(ahead) > 1)
+        told.append(f"{name.replace('_', ' ')} {' / '.join(f'{factor:.2g}' for factor in factors)}")
+    return verdict(f"times below one metric for all at 10 / median at 10 / at 30: {', '.join(told)}", min(ahead) > 1)
 
 
 def _on_top(evidence: Evidence) -> Verdict:
@@ -94,10 +109,11 @@ def _on_top(evidence: Evidence) -> Verdict:
     told, ahead = [], []
     for name in FAMILIES:
         refined = evidence.row(f"20_metric_{name}_losses", "on top of", "one for all")
-        factors = [_error(evidence, name, CONSTANT, k) / float(refined[f"at {k}"]) for k in (10, 30)]
+        alone = evidence.row(f"20_metric_{name}", "method", CONSTANT)
+        factors = [float(alone[column]) / float(refined[column]) for column in ("at 10", "median at 10", "at 30")]
         ahead.append(factors[0])
-        told.append(f"{name.replace('_', ' ')} {factors[0]:.2g} / {factors[1]:.2g}")
-    return verdict(f"times below that metric alone at 10 / 30: {', '.join(told)}", min(ahead) > 1)
+        told.append(f"{name.replace('_', ' ')} {' / '.join(f'{factor:.2g}' for factor in factors)}")
+    return verdict(f"times below that metric alone at 10 / median at 10 / at 30: {', '.join(told)}", min(ahead) > 1)
 
 
 def _scs(evidence: Evidence) -> Verdict:
@@ -168,7 +184,16 @@ CLAIMS = (
     Claim("M8", _SOURCE, "Particularly effective with many inequalities per variable", "yes", _many),
     Claim("M9", _SOURCE, "To check: it converges outside the training distribution", "not shown", _shifted),
     Claim("M10", _SOURCE, "To check: the metric pays in time, too", "not shown", _overhead),
-    Claim("M11", "ours", "A learned metric on SCS is ahead of tuned scalars", "not shown", _scs),
+    Claim(
+        "M15",
+        _SOURCE,
+        "To check: in high dimension with many active constraints it is ahead of the best scalars",
+        "unclear",
+        _high_dimension,
+    ),
+    Claim(
+        "M11", "ours", "Beyond quadratic programs: a learned metric on SCS is ahead of tuned scalars", "not shown", _scs
+    ),
     Claim("M12", "ours", "A metric for each instance is better, at ten, than one trained for all", "not shown", _each),
     Claim(
         "M13", "ours", "On top of one metric trained for all, a network lowers the error at ten", "not shown", _on_top
