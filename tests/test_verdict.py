@@ -82,3 +82,22 @@ def test_learning_is_first_only_if_something_learned_is_by_over_a_tenth(learned,
     assert card["holds"].to_dict() == holds
     told = f"1e-06, one at a time: SCS learned metric {pace * 100 / 90:.3g} times faster"
     assert not holds or told in card.loc["N03", "ours"]
+
+
+@pytest.mark.parametrize(("pace", "holds"), [(1.5, "yes"), (3.0, "no")])
+def test_a_network_at_every_iteration_is_compared_with_scs_in_the_same_time(pace, holds, tmp_path):
+    """The model's residuals are 0.4 / k after k iterations, those of SCS 1 / k, so it may be two and a half as slow."""
+    for name in ("tables", "data"):
+        (tmp_path / name).mkdir()
+    names = {"SCS tuned": "SCS+Neural"}
+    frame = SPENT[["method", "metric", "iteration", "mean"]].drop_duplicates().replace(names)
+    costs = [
+        {"method": "SCS", "setup": 0.0, "iteration": 1.0},
+        {"method": "SCS+Neural", "setup": 0.0, "iteration": pace},
+    ]
+    for problem in ("lasso", "kalman"):
+        run = f"02_recurrent_{problem}"
+        frame.assign(panel="200 iterations").to_csv(tmp_path / "data" / f"{run}.csv", index=False)
+        pd.DataFrame(costs).assign(batch=500).to_csv(tmp_path / "tables" / f"{run}_cost.csv", index=False)
+    card = claims.scorecard(tmp_path).set_index("id")
+    assert card.loc[["N05", "N06"], "holds"].tolist() == 2 * [holds]

@@ -1,6 +1,6 @@
 """What a claim is, and what decides it: the figures' curves (`fpa.study.panels`) and the tables."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -47,9 +47,13 @@ class Evidence:
             raise Missing(f"{column} {value!r} in the table {name}")
         return found
 
-    def row(self, name: str, column: str, value: str) -> pd.Series:
-        """The first of `rows`."""
-        return self.rows(name, column, value).iloc[0]
+    def numbers(self, name: str, column: str, value: str, wanted: Sequence[str]) -> list[float]:
+        """The numbers in the columns `wanted` of the first of `rows`; Missing where there is no such column."""
+        row = self.rows(name, column, value).iloc[0]
+        absent = [one for one in wanted if one not in row]
+        if absent:
+            raise Missing(f"{absent} in the table {name}")
+        return [float(row[one]) for one in wanted]
 
 
 @dataclass(frozen=True)

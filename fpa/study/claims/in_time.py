@@ -2,7 +2,7 @@
 
 import pandas as pd
 
-from fpa.study.claims.base import Claim, Evidence, Missing, Verdict, verdict
+from fpa.study.claims.base import Claim, Curves, Evidence, Missing, Verdict, verdict
 from fpa.study.cost import in_words
 
 LEVELS = ("0.0001", "1e-06")
@@ -42,9 +42,49 @@ def _first(problem: str):
     return decide
 
 
+def _in_the_same_time(problem: str):
+    """At how many of its first 50 iterations the recurrent model is ahead of plain SCS in the time they take."""
+
+    def decide(evidence: Evidence) -> Verdict:
+        run, model = f"02_recurrent_{problem}", "SCS+Neural"
+        curves = evidence.curves(run, "200 iterations")
+        told, ahead = [], []
+        for batch, part in evidence.table(f"{run}_cost").set_index("method").groupby("batch", sort=False):
+            costs = part[["setup", "iteration"]].astype(float)
+            spent = [costs.loc[model, "setup"] + k * costs.loc[model, "iteration"] for k in range(1, 51)]
+            others = [int((ms - costs.loc["SCS", "setup"]) / costs.loc["SCS", "iteration"]) for ms in spent]
+            ahead.append(sum(_is_ahead(curves, model, k, others[k - 1]) for k in range(1, 51)))
+            told.append(f"{ahead[-1]} of 50, {in_words(int(str(batch)))}")
+        return verdict("; ".join(told), min(ahead) > 0)
+
+    return decide
+
+
+def _is_ahead(curves: Curves, model: str, k: int, other: int) -> bool:
+    """Whether the model is below SCS by all of primal, dual and gap, after `k` and `other` iterations.
+
+    Not where SCS was not followed that far.
+    """
+    if other > int(curves.frame["iteration"].max()):
+        return False
+    return other < 1 or all(curves.m(model, m, k) < curves.m("SCS", m, other) for m in ("primal", "dual", "gap"))
+
+
 def _claim(name: str, family: str) -> Claim:
     statement = f"{family}: a learned method is the first at 1e-4 and at 1e-6, by the clock and by over a tenth"
     return Claim(name, "ours", statement, "not claimed", _first(family.lower()))
 
 
-CLAIMS = (_claim("N03", "Lasso"), _claim("N04", "Kalman"))
+def _recurrent(name: str, family: str) -> Claim:
+    statement = (
+        f"{family}: the recurrent model is ahead of SCS by primal, dual and gap in the same time, at some iteration"
+    )
+    return Claim(name, "ours", statement, "not claimed", _in_the_same_time(family.lower()))
+
+
+CLAIMS = (
+    _claim("N03", "Lasso"),
+    _claim("N04", "Kalman"),
+    _recurrent("N05", "Lasso"),
+    _recurrent("N06", "Kalman"),
+)

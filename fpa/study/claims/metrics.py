@@ -108,9 +108,10 @@ def _on_top(evidence: Evidence) -> Verdict:
     """A network on top of one metric trained for all, against that metric alone, at the same iterations."""
     told, ahead = [], []
     for name in FAMILIES:
-        refined = evidence.row(f"20_metric_{name}_losses", "on top of", "one for all")
-        alone = evidence.row(f"20_metric_{name}", "method", CONSTANT)
-        factors = [float(alone[column]) / float(refined[column]) for column in ("at 10", "median at 10", "at 30")]
+        wanted = ("at 10", "median at 10", "at 30")
+        refined = evidence.numbers(f"20_metric_{name}_losses", "on top of", "one for all", wanted)
+        alone = evidence.numbers(f"20_metric_{name}", "method", CONSTANT, wanted)
+        factors = [one / other for one, other in zip(alone, refined, strict=True)]
         ahead.append(factors[0])
         told.append(f"{name.replace('_', ' ')} {' / '.join(f'{factor:.2g}' for factor in factors)}")
     return verdict(f"times below that metric alone at 10 / median at 10 / at 30: {', '.join(told)}", min(ahead) > 1)
@@ -133,9 +134,10 @@ def _on_top_of_scs(evidence: Evidence) -> Verdict:
     told, least = [], []
     for problem in ("lasso", "kalman"):
         run = f"22_scs_metric_{problem}"
-        alone = evidence.row(run, "method", "SCS constant metric")
-        refined = evidence.row(f"{run}_variants", "variant", "learned metric on the constant one")
-        factors = [float(alone[f"at {k}"]) / float(refined[f"at {k}"]) for k in (20, 50)]
+        wanted = ("at 20", "at 50")
+        alone = evidence.numbers(run, "method", "SCS constant metric", wanted)
+        refined = evidence.numbers(f"{run}_variants", "variant", "learned metric on the constant one", wanted)
+        factors = [one / other for one, other in zip(alone, refined, strict=True)]
         least.append(min(factors))
         told.append(f"{problem} {factors[0]:.2g} / {factors[1]:.2g}")
     return verdict(f"times below that metric alone at 20 / 50: {', '.join(told)}", min(least) > 1)
