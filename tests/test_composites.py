@@ -56,7 +56,7 @@ def test_gaps_are_relative_to_the_optimum_and_never_negative():
 def test_the_speed_of_a_method_is_its_iterations_times_their_cost():
     instances = composite_results.Instances(LASSO, 0, 5)
     methods = {"FISTA": [composites.classical()["FISTA"]], "Adam": [composites.adaptive()["Adam"]]}
-    table = composite_results.speed(instances, composite_results.curves(instances, methods, 60), methods, 0, 60)
+    table = composite_results.speed(instances, composite_results.curves(instances, methods, 60), methods, 0, 60, 2)
     row = table.set_index("method").loc["FISTA"]
     assert row["ms to 1e-04"] == row["ms setup"] + row["iterations to 1e-04"] * row["ms per iteration"]
     assert np.isnan(table.set_index("method").loc["Adam", "iterations to 1e-06"])

@@ -101,13 +101,14 @@ def speed(
     methods: Mapping[str, Sequence[fpa.Solver]],
     seed: int,
     num_steps: int,
+    rounds: int,
 ) -> pd.DataFrame:
     """A row per method: milliseconds before and per iteration; median iterations and milliseconds to 1e-4 and 1e-6.
 
     Median over instances and models; NaN where the median instance never gets there. The milliseconds are per instance,
     of a batch of 32, and hold what comes before the first iteration: the Lipschitz constant where it is needed.
     """
-    costs = cost(instances.family, methods, fpa.role_key(seed, "test"), num_steps, [_CHUNK])
+    costs = cost(instances.family, methods, fpa.role_key(seed, "test"), num_steps, [_CHUNK], rounds)
     rows = []
     for method, curve in gaps.items():
         setup, each = costs.set_index("method").loc[method, ["setup", "iteration"]]

@@ -8,7 +8,8 @@ Python version that parses the code to the same tree.
 
 import ast
 import functools
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
+from dataclasses import dataclass
 from pathlib import Path
 
 from fpa.study.errors import StudyError
@@ -33,32 +34,53 @@ def closure(modules: Iterable[str], package: Path = PACKAGE) -> dict[str, Path]:
         name = waiting.pop()
         if name not in found:
             found[name] = _file(name, package)
-            waiting += imported(_parse(found[name]), package, name)
+            waiting += _resolved(_names_in(found[name]), package, name)
     return found
 
 
 def imported(tree: ast.AST, package: Path = PACKAGE, module: str = "") -> Iterator[str]:
     """The modules of `package` that define what `tree`, the code of `module`, imports or uses as an attribute."""
-    whole = {}
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Import):
-            whole |= {alias.asname or alias.name: alias.name for alias in node.names if _exists(alias.name, package)}
-        elif isinstance(node, ast.ImportFrom):
-            base = _absolute(node, package, module)
-            yield from (_origin(base, alias.name, package) for alias in node.names if _exists(base, package))
-    yield from _used(tree, whole, package)
+    yield from _resolved(_names(tree), package, module)
 
 
-def _used(tree: ast.AST, whole: Mapping[str, str], package: Path) -> Iterator[str]:
-    """What is used of modules imported as a whole: the origins of their attributes, or all of them."""
-    seen = set()
+@dataclass(frozen=True)
+class _Names:
+    """What code imports and uses of it: all that a closure needs to know of a file.
+
+    `whole` are modules imported as such, by the names they are bound to; `parts` are the `from ... import`s, as the
+    node and its pairs of name and bound name; `attributes` are uses `a.b` of any name, `bare` the other uses.
+    """
+
+    whole: Mapping[str, str]
+    parts: Sequence[tuple[ast.ImportFrom, Sequence[tuple[str, str]]]]
+    attributes: Set[tuple[str, str]]
+    bare: Set[str]
+
+
+def _names(tree: ast.AST) -> _Names:
+    whole, parts, attributes, bare, seen = {}, [], set(), set(), set()
     for node in ast.walk(tree):  # a node before the ones inside it
-        if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id in whole:
+        if isinstance(node, ast.Import):
+            whole |= {alias.asname or alias.name: alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            parts.append((node, [(alias.name, alias.asname or alias.name) for alias in node.names]))
+        elif isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name):
             seen.add(node.value)
-            yield _origin(whole[node.value.id], node.attr, package)
-        elif isinstance(node, ast.Name) and node.id in whole and node not in seen:
-            yield whole[node.id]
-    yield from (name for bound, name in whole.items() if "." in bound)
+            attributes.add((node.value.id, node.attr))
+        elif isinstance(node, ast.Name) and node not in seen:
+            bare.add(node.id)
+    return _Names(whole, parts, attributes, bare)
+
+
+def _resolved(names: _Names, package: Path, module: str) -> Iterator[str]:
+    """The modules of `package` that define what is imported or used."""
+    for node, pairs in names.parts:
+        base = _absolute(node, package, module)
+        if _exists(base, package):
+            yield from (_origin(base, name, package) for name, _ in pairs)
+    whole = {bound: name for bound, name in names.whole.items() if _exists(name, package)}
+    yield from (_origin(whole[bound], name, package) for bound, name in names.attributes if bound in whole)
+    yield from (name for bound, name in whole.items() if bound in names.bare or "." in bound)
 
 
 def _origin(base: str, name: str, package: Path) -> str:
@@ -67,12 +89,10 @@ def _origin(base: str, name: str, package: Path) -> str:
         return f"{base}.{name}"
     file = _file(base, package)
     if file.name == "__init__.py":
-        for node in ast.walk(_parse(file)):
-            if isinstance(node, ast.ImportFrom):
-                source = _absolute(node, package, base)
-                for alias in node.names:
-                    if (alias.asname or alias.name) == name and _exists(source, package):
-                        return _origin(source, alias.name, package)
+        for node, pairs in _names_in(file).parts:
+            for original, bound in pairs:
+                if bound == name and _exists(source := _absolute(node, package, base), package):
+                    return _origin(source, original, package)
     return base
 
 
@@ -95,8 +115,13 @@ def _stamp(file: Path) -> tuple[int, int]:
     return status.st_mtime_ns, status.st_size
 
 
-def _parse(file: Path) -> ast.Module:
-    return _tree(file, _stamp(file))
+def _names_in(file: Path) -> _Names:
+    return _names_of(file, _stamp(file))
+
+
+@functools.cache
+def _names_of(file: Path, stamp: tuple[int, int]) -> _Names:
+    return _names(_tree(file, stamp))
 
 
 @functools.cache

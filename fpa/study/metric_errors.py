@@ -8,7 +8,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pandas as pd
-from scipy.stats import mannwhitneyu
 
 import fpa
 from fpa.evaluation import traced
@@ -77,6 +76,8 @@ def summary(curves: fpa.Curves, iterations: Sequence[int], last: int) -> dict[st
 
 def separation(weights: Mapping[str, np.ndarray]) -> dict[str, float]:
     """How well the weights tell active inequalities: share of active ones, medians of both, and the AUC."""
+    from scipy.stats import mannwhitneyu  # slow to import, and not always asked for
+
     active = weights["multiplier"] > weights["slack"]
     heavy, light = weights["weight"][active], weights["weight"][~active]
     area = mannwhitneyu(heavy, light).statistic / (len(heavy) * len(light))

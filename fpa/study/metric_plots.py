@@ -5,7 +5,6 @@ from collections.abc import Mapping
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
-import seaborn as sns
 from matplotlib.cm import ScalarMappable
 from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
@@ -60,6 +59,8 @@ def draw_planes(frame: pd.DataFrame, title: str) -> Figure:
 
 def draw_grid(table: pd.DataFrame, title: str) -> Figure:
     """Heat maps over n and inequalities per variable, with the gain over each of `BASELINES` in every cell."""
+    import seaborn as sns  # slow to import, and not always asked for
+
     size = (3.9 * len(BASELINES) + 0.9, 3.3)
     figure, grid = plt.subplots(1, len(BASELINES), figsize=size, layout="constrained")
     gains = {word: table.pivot(index="n", columns="ratio", values=f"gain over {word}").iloc[::-1] for word in BASELINES}

@@ -6,7 +6,6 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from scipy.stats import spearmanr
 
 import fpa
 from fpa.study import metrics, models
@@ -79,6 +78,8 @@ def gains(rows: Sequence[dict[str, Any]]) -> pd.DataFrame:
 
 def correlations(table: pd.DataFrame) -> pd.DataFrame:
     """Spearman's rank correlation of the gains with the number of inequalities per variable, and with n."""
+    from scipy.stats import spearmanr  # slow to import, and not always asked for
+
     rows = []
     for word in BASELINES:
         for feature in ("ratio", "n"):

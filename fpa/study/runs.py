@@ -25,6 +25,7 @@ from fpa.study.errors import StudyError
 from fpa.study.notebooks import literals
 from fpa.study.profiles import PROFILES
 
+_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # in C where it was built: ten times as fast
 _FIELDS = {"notebook", "needs", "loads", "makes", "parameters"}
 
 
@@ -105,7 +106,7 @@ def _entries(root: Path) -> Mapping[str, Any]:
 
 def _parse(file: Path) -> Any:
     try:
-        return yaml.safe_load(file.read_text(encoding="utf-8"))
+        return yaml.load(file.read_text(encoding="utf-8"), Loader=_LOADER)
     except yaml.YAMLError as error:
         raise StudyError(f"{file} is not YAML: {' '.join(str(error).split())}.") from None
 
