@@ -65,7 +65,7 @@ def _is_ahead(curves: Curves, model: str, k: int, other: int) -> bool:
 
     Not where SCS was not followed that far.
     """
-    if other > int(curves.frame["iteration"].max()):
+    if other > curves.column("SCS", "primal").index.max():
         return False
     return other < 1 or all(curves.m(model, m, k) < curves.m("SCS", m, other) for m in ("primal", "dual", "gap"))
 
