@@ -25,7 +25,7 @@ from fpa.study.errors import StudyError
 from fpa.study.notebooks import literals
 from fpa.study.profiles import PROFILES
 
-_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # in C where it was built: ten times as fast
+_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # in C where it was built
 _FIELDS = {"notebook", "needs", "loads", "makes", "parameters"}
 
 
