@@ -143,12 +143,24 @@ def _decode(node: Any, arrays: dict[str, np.ndarray], trusted: tuple[str, ...]) 
         array = arrays[f"a{node['array']}"].astype(node["dtype"])
         return jax.device_put(array) if node["jax"] else array
     if "class" in node:
-        module = object.__new__(_class(node["class"], trusted))
-        for name, value in node["fields"].items():
-            object.__setattr__(module, name, _decode(value, arrays, trusted))
-        return module
+        return _module(
+            node["class"], {n: _decode(value, arrays, trusted) for n, value in node["fields"].items()}, trusted
+        )
     ((kind, values),) = node.items()
     return {"tuple": tuple, "list": list}[kind](_decode(value, arrays, trusted) for value in values)
+
+
+def _module(name: str, values: dict[str, Any], trusted: tuple[str, ...]) -> eqx.Module:
+    """The module with these fields; one that is younger than the file has its default."""
+    kind = _class(name, trusted)
+    defaults = {field.name: field.default for field in dataclasses.fields(kind)}
+    lost = {n for n, default in defaults.items() if default is dataclasses.MISSING} - set(values)
+    if culprits := sorted(lost | set(values) - set(defaults)):
+        raise ValueError(f"load: the file is of another version of fpa, where {name} differs in {', '.join(culprits)}.")
+    module = object.__new__(kind)
+    for n, value in {**defaults, **values}.items():
+        object.__setattr__(module, n, value)
+    return module
 
 
 def _class(name: str, trusted: tuple[str, ...]) -> type:

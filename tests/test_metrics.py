@@ -12,7 +12,7 @@ from models import KALMAN, draw, flat, kalman_layout, standard
 import fpa
 from fpa.accelerators import Normalizer, SiteNetwork, SiteTrunk, context_network
 from fpa.accelerators.features import Features, first_features
-from fpa.study import cost, metric_errors, metric_plots, metric_results, metric_scs, metrics
+from fpa.study import cost, metric_errors, metric_plots, metric_results, metric_scs, metrics, schedules
 
 TOY = fpa.BoxQP()
 RECIPE = metrics.Recipe("KKT residuals", 4, 2, 3, 4, 0.003, 6, 1)
@@ -216,7 +216,7 @@ def test_the_averaged_metric_is_the_geometric_mean_over_tune_instances():
 
 
 def test_one_metric_for_all_comes_nearer_and_to_the_same_solution(tmp_path):
-    recipe = metric_scs.ConstantRecipe(steps=10, updates=60, batch=8, rate=0.1)
+    recipe = schedules.ConstantRecipe(steps=10, updates=60, batch=8, rate=0.1)
     trained, history = metric_scs.train_constant(KALMAN, fpa.SCS(), recipe, 0, tmp_path / "a.checkpoint")
     assert history["losses"][-1][0] < history["losses"][0][0] - 1
     tuned = fpa.member(trained, 0)
@@ -229,7 +229,7 @@ def test_one_metric_for_all_comes_nearer_and_to_the_same_solution(tmp_path):
 
 
 def test_one_metric_for_all_is_trained_on_from_the_scalars(tmp_path):
-    recipe = metrics.ConstantRecipe(steps=5, updates=60, batch=16, rate=0.05)
+    recipe = schedules.ConstantRecipe(steps=5, updates=60, batch=16, rate=0.05)
     best = {"x": 0.5, "s": 2.0, "relaxation": 1.2}
     trained, history = metrics.train_constant(metrics.TrainingSet(TOY, 0, 64), best, recipe, tmp_path / "a.checkpoint")
     found = fpa.member(trained, 0)

@@ -1,5 +1,8 @@
 """Saved solvers: the same bits come back, from one file that says what it is, and nothing else is ever executed."""
 
+import json
+
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -93,6 +96,33 @@ def test_only_modules_come_out_of_a_file(name, tmp_path, monkeypatch):
     fpa.save(tmp_path / "solver.npz", fpa.Solver())
     with pytest.raises(ValueError, match=f"names the class '{name}'"):
         fpa.load(tmp_path / "solver.npz")
+
+
+def edit(path, change):
+    """Change the fields of the solver in a file, as if another version of fpa had written it."""
+    with np.load(path) as file:
+        arrays = dict(file)
+    header = json.loads(arrays["header"].tobytes())
+    change(header["solver"]["fields"])
+    np.savez(path, **arrays | {"header": np.frombuffer(json.dumps(header).encode(), np.uint8)})
+
+
+def test_a_field_younger_than_the_file_has_its_default(tmp_path):
+    path, solver = tmp_path / "solver.npz", fpa.Solver(fpa.SCS(scale=2.0))
+    fpa.save(path, solver)
+    edit(path, lambda fields: fields["splitting"]["fields"].pop("rho_x"))
+    loaded = fpa.load(path)
+    assert "rho_x" in vars(loaded.splitting) and eqx.tree_equal(loaded, solver)
+
+
+@pytest.mark.parametrize("name", ["second", "speed"])
+def test_fields_that_do_not_fit_are_named(name, tmp_path):
+    path = tmp_path / "solver.npz"
+    fpa.save(path, fpa.Solver(accelerator=Switch(Picard(), 6, AndersonAcceleration())))
+    change = {"second": lambda fields: fields.pop("second"), "speed": lambda fields: fields.update(speed=2)}[name]
+    edit(path, lambda fields: change(fields["accelerator"]["fields"]))
+    with pytest.raises(ValueError, match=f"another version of fpa, where .*Switch differs in {name}"):
+        fpa.load(path)
 
 
 class Foreign(Picard):

@@ -215,6 +215,14 @@ def test_ada_lista_can_be_trained():
         (lambda: fpa.SparseCoding(9, 5, 2, -1.0), "weight must not be negative, got -1.0."),
         (lambda: fpa.AdaLISTA(4, layers=0), "AdaLISTA: layers must be at least 1, got 0."),
         (
+            lambda: fpa.AdaLISTA(9).init(PG.bind(first(fpa.SparseLogistic(9, 5, 2)))),
+            "AdaLISTA is made for LeastSquares with L1, not for Logistic with L1.",
+        ),
+        (
+            lambda: fpa.AdaLISTA(9).init(PG.bind(first(fpa.SparseCoding(4, 5, 1)))),
+            "AdaLISTA is made for m = 9; b has shape (4,).",
+        ),
+        (
             lambda: fpa.Adam().init(PG.bind(first(fpa.SparseCoding(4, 5, 1)))),
             "Adam needs the map of Subgradient, not ProximalGradientMap.",
         ),

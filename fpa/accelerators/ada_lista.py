@@ -30,6 +30,12 @@ class AdaLISTA(AbstractSteady):
     def init(self, op, start=None):
         if not hasattr(op, "in_metric"):
             raise ValueError(f"AdaLISTA needs the map of ProximalGradient, not {type(op).__name__}.")
+        smooth, regularizer = op.program.smooth, op.program.regularizer
+        if not hasattr(smooth, "b") or not hasattr(regularizer, "weight"):
+            found = f"{type(smooth).__name__} with {type(regularizer).__name__}"
+            raise ValueError(f"AdaLISTA is made for LeastSquares with L1, not for {found}.")
+        if smooth.b.shape != self.W1.shape[:1]:
+            raise ValueError(f"AdaLISTA is made for m = {self.W1.shape[0]}; b has shape {smooth.b.shape}.")
         z = op.initial() if start is None else start
         return z, jnp.zeros((), jnp.int32)
 

@@ -6,6 +6,7 @@ from typing import Any
 import fpa
 from fpa.study import metrics
 from fpa.study.metric_errors import Instances
+from fpa.study.schedules import ConstantRecipe
 
 _METHODS = {"DR": "identity", "DR tuned": "tuned", "DR oracle metric": "oracle"}
 _LEAST = 0.01  # a weight of x to train on from, where the best is 0
@@ -14,7 +15,7 @@ _LEAST = 0.01  # a weight of x to train on from, where the best is 0
 def cell(
     data: metrics.TrainingSet,
     recipe: metrics.Recipe,
-    schedule: metrics.ConstantRecipe,
+    schedule: ConstantRecipe,
     num_instances: int,
     tune_instances: int,
     checkpoint: Path,

@@ -10,6 +10,7 @@ import pandas as pd
 import fpa
 from fpa.study import metrics, models
 from fpa.study.metric_plots import BASELINES
+from fpa.study.schedules import ConstantRecipe
 from fpa.study.session import Run
 
 
@@ -23,9 +24,7 @@ def trained(here: Run, variant: str, data: metrics.TrainingSet, recipe: metrics.
     return solvers
 
 
-def constant(
-    here: Run, data: metrics.TrainingSet, best: Mapping[str, float], schedule: metrics.ConstantRecipe
-) -> fpa.Solver:
+def constant(here: Run, data: metrics.TrainingSet, best: Mapping[str, float], schedule: ConstantRecipe) -> fpa.Solver:
     """The scalars `best`, trained on to one metric for the whole family; kept or trained."""
     config = data.describe() | {"recipe": vars(schedule), "scalars": dict(best)}
     train = functools.partial(metrics.train_constant, data, best, schedule)
@@ -37,7 +36,7 @@ def refined(
     here: Run,
     data: metrics.TrainingSet,
     best: Mapping[str, float],
-    schedule: metrics.ConstantRecipe,
+    schedule: ConstantRecipe,
     recipe: metrics.Recipe,
 ) -> list[fpa.Solver]:
     """Models that go on where `constant(here, data, best, schedule)` ends: a network's weights multiply its own."""

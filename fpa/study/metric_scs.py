@@ -16,7 +16,7 @@ import jax.numpy as jnp
 import fpa
 from fpa.accelerators import SiteNetwork, SiteTrunk
 from fpa.study.families import Family, summary
-from fpa.study.schedules import adam
+from fpa.study.schedules import ConstantRecipe, adam
 from fpa.training import calibrate, fit
 
 
@@ -80,22 +80,13 @@ def _network(solver: Any) -> Any:
     return solver.splitting.metric.factors[-1].network
 
 
-@dataclass(frozen=True)
-class ConstantRecipe:
-    """Schedule of the training of one metric for all; the loss are the KKT residuals after `steps` iterations."""
-
-    steps: int
-    updates: int
-    batch: int
-    rate: float
-
-
 def train_constant(
     distribution: fpa.AbstractConeDistribution, splitting: fpa.SCS, recipe: ConstantRecipe, seed: int, checkpoint: Path
 ) -> tuple[fpa.Solver, dict[str, Any]]:
     """An ensemble of one solver: `splitting` with one metric for the whole family. Every weight is 1 at first.
 
-    The rows' weights are trained alone: those of x go to where rounding limits the accuracy.
+    It is trained for the KKT residuals. The rows' weights are trained alone: those of x go to where
+    rounding limits the accuracy.
     """
     fitted, history = fpa.fit_metric(
         splitting,
@@ -104,7 +95,7 @@ def train_constant(
         objective=fpa.LastKKT(recipe.steps),
         num_updates=recipe.updates,
         batch_size=recipe.batch,
-        optimizer=adam(recipe.rate, recipe.updates),
+        optimizer=recipe.optimizer,
         checkpoint=checkpoint,
         description="train one metric",
     )

@@ -20,7 +20,7 @@ import fpa
 from fpa._progress import progress
 from fpa.accelerators import MLP, AbstractNetwork, Correction, FlatNetwork, Initializer, Normalizer
 from fpa.study.families import summary
-from fpa.study.schedules import adam
+from fpa.study.schedules import ConstantRecipe, adam
 from fpa.training import AbstractObjective, Pool, draw_pool, fit
 
 FAMILIES: Mapping[str, Callable[[], fpa.AbstractConeDistribution]] = {
@@ -119,20 +119,13 @@ def train(
     return ensemble, summary([history])
 
 
-@dataclass(frozen=True)
-class ConstantRecipe:
-    """Schedule of the training of one metric for all, to the distance to the solution after `steps` iterations."""
-
-    steps: int
-    updates: int
-    batch: int
-    rate: float
-
-
 def train_constant(
     data: TrainingSet, best: Mapping[str, float], recipe: ConstantRecipe, checkpoint: Path
 ) -> tuple[fpa.Solver, dict[str, Any]]:
-    """An ensemble of one solver: the scalars `best`, trained on to one metric for the whole family and a relaxation."""
+    """An ensemble of one solver: the scalars `best`, trained on to one metric for the whole family and a relaxation.
+
+    It is trained for the distance to the solution.
+    """
     loss = "distance to the solution"
     scalars = (jnp.asarray(best[name]) for name in ("x", "s", "relaxation"))
     fitted, history = fpa.fit_metric(
@@ -142,7 +135,7 @@ def train_constant(
         objective=OBJECTIVES[loss](recipe.steps),
         num_updates=recipe.updates,
         batch_size=recipe.batch,
-        optimizer=adam(recipe.rate, recipe.updates),
+        optimizer=recipe.optimizer,
         trainable=_weights,
         pool=data.pool(loss, recipe.steps),
         checkpoint=checkpoint,

@@ -1,8 +1,24 @@
-"""The optimiser of the study's own recipes."""
+"""Schedules of the study's own recipes, and their optimiser."""
 
 import functools
+from dataclasses import dataclass
 
 import optax
+
+
+@dataclass(frozen=True)
+class ConstantRecipe:
+    """Schedule of the training of one metric for all; the loss is taken after `steps` iterations."""
+
+    steps: int
+    updates: int
+    batch: int
+    rate: float
+
+    @property
+    def optimizer(self) -> optax.GradientTransformation:
+        """That of `adam`."""
+        return adam(self.rate, self.updates)
 
 
 @functools.cache

@@ -206,7 +206,7 @@ class LastError(AbstractObjective):
         return jnp.sum((x - target) ** 2)[None]
 
     def total(self, terms, weights):
-        return jnp.log(jnp.sum(mean(terms, weights)) + _FLOOR**2)
+        return _log_mean(terms, weights)
 
 
 class LastKKT(AbstractObjective):
@@ -226,7 +226,7 @@ class LastKKT(AbstractObjective):
         return jnp.sum(solver.run(op, z, state, 0, self.num_steps, _kkt)[2][-1] ** 2)[None]
 
     def total(self, terms, weights):
-        return jnp.log(jnp.sum(mean(terms, weights)) + _FLOOR**2)
+        return _log_mean(terms, weights)
 
 
 class LastGap(AbstractObjective):
@@ -246,7 +246,12 @@ class LastGap(AbstractObjective):
         return solver.run(op, z, state, 0, self.num_steps, _raw)[2][-1:] ** 2
 
     def total(self, terms, weights):
-        return jnp.log(jnp.sum(mean(terms, weights)) + _FLOOR**2)
+        return _log_mean(terms, weights)
+
+
+def _log_mean(terms, weights):
+    """The logarithm of the mean of squares."""
+    return jnp.log(jnp.sum(mean(terms, weights)) + _FLOOR**2)
 
 
 def _kkt(op, z, fz, point):
