@@ -16,7 +16,7 @@ def frame(panel: str, learned: str, level: float) -> pd.DataFrame:
         for metric in ("fixed_point", "fixed_point_normalized", "primal", "dual", "gap")
         for k in overview.ITERATIONS
     ]
-    return pd.DataFrame(rows).reindex(columns=COLUMNS)
+    return pd.DataFrame(rows).reindex(columns=COLUMNS).assign(num_instances=512, num_models=3)
 
 
 def test_gains_are_ratios_of_geometric_means_by_family():
@@ -28,7 +28,9 @@ def test_gains_are_ratios_of_geometric_means_by_family():
     assert list(table["over SCS+AA"]["fixed_point"][50]) == [4.0, 2.0, 0.25]
     assert list(table["over SCS tuned"]["dual"][5]) == [2.0, 1.0, 0.125]
     assert ("over SCS tuned", "fixed_point", 5) not in table.columns
+    assert list(table.index[1]) == ["Dynamic Lasso (Figure 7)", "2 steps", 512, 3]
     figure = overview.draw(table)
+    assert figure.axes[0].get_yticklabels()[1].get_text() == "Dynamic Lasso (Figure 7): 2 steps (512 × 3)"
     texts = [text.get_text() for axes in figure.axes for text in axes.texts]
     assert len(figure.axes) == 5 and len(texts) == 5 * 3 * 4 and {"8", "0.25"} <= set(texts)
 

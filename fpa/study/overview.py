@@ -33,10 +33,10 @@ _FAR = 1000.0
 
 
 def overview(frames: Mapping[str, pd.DataFrame], iterations: Sequence[int] = ITERATIONS) -> pd.DataFrame:
-    """Gains by family (rows: title, panel) from the data of each run; columns: comparison, metric, iteration.
+    """Gains by family from the data of each run; columns: comparison, metric, iteration.
 
-    A gain is how many times smaller the geometric mean is over instances and models than that of the other method.
-    Figures of other things are left out.
+    Rows are labelled by title, panel, and the numbers of instances and models. A gain is how many times smaller the
+    geometric mean is over instances and models than that of the other method. Figures of other things are left out.
     """
     rows = {}
     shown = [run for run in frames if run in _LARGE or run.partition("_")[2] in VARIANTS]
@@ -46,18 +46,19 @@ def overview(frames: Mapping[str, pd.DataFrame], iterations: Sequence[int] = ITE
         title = _LARGE[run] if large else VARIANTS[run.split("_", 1)[1]].title
         for panel, part in gains(panels, iterations).groupby("panel", sort=False):
             at = part.set_index(["metric", "iteration"])
-            rows[title, "" if large else str(panel)] = {
+            counts = panels.loc[panels["panel"] == panel, ["num_instances", "num_models"]].max()
+            rows[title, "" if large else str(panel), *map(int, counts)] = {
                 (over, metric, k): at.loc[(metric, k), over] for over, metric in COMPARISONS for k in iterations
             }
     table = pd.DataFrame.from_dict(rows, orient="index")
     table.columns = pd.MultiIndex.from_tuples(table.columns, names=["gain", "metric", "iteration"])
-    return table.rename_axis(["family", "panel"])
+    return table.rename_axis(["family", "panel", "instances", "models"])
 
 
 def draw(table: pd.DataFrame) -> Figure:
     """A heat map per comparison, blue where learning gains and red where it loses, with the gain in every cell."""
-    names = [f"{title}: {panel}" if panel else title for title, panel in table.index]
-    size = (2.6 + 2.3 * len(COMPARISONS), 1.5 + 0.34 * len(names))
+    names = [f"{title}{': ' * bool(panel)}{panel} ({n} × {models})" for title, panel, n, models in table.index]
+    size = (3.2 + 2.3 * len(COMPARISONS), 1.7 + 0.34 * len(names))
     figure, grid = plt.subplots(1, len(COMPARISONS), figsize=size, sharey=True, layout="constrained")
     scale = TwoSlopeNorm(0, -np.log10(_FAR), np.log10(_FAR))
     for axes, (over, metric) in zip(grid, COMPARISONS, strict=True):
@@ -79,7 +80,8 @@ def draw(table: pd.DataFrame) -> Figure:
         axes.set_ylabel("")
         axes.tick_params(length=0)
     figure.suptitle(
-        "Residual without learning over residual with it (geometric means); red: learning loses",
+        "Residual without learning over residual with it (geometric means over test instances × models, in brackets)\n"
+        "red: learning loses",
         fontsize=10,
     )
     return figure
