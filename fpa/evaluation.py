@@ -82,6 +82,7 @@ def evaluate(
     for name, value in (("num_instances", num_instances), ("chunk", chunk)):
         if value < 1:
             raise ValueError(f"evaluate: {name} must be at least 1, got {value}.")
+    chunk = min(chunk, num_instances)
     count = -(-num_instances // chunk)
     solver = traced(solver)
     batches = stream(distribution, key, count * chunk, chunk)

@@ -16,7 +16,18 @@ from fpa.canonicalize import Canonical, canonicalize
 from fpa.distributions import AbstractConeDistribution, role_key, sample_batch
 from fpa.maps import SCS
 from fpa.solver import Solver
-from fpa.training import LastAccess, Regression, advance, calibrate, calibrate_access, draw_pool, fit, member, stack
+from fpa.training import (
+    LastAccess,
+    Regression,
+    advance,
+    calibrate,
+    calibrate_access,
+    draw_pool,
+    fit,
+    member,
+    pools,
+    stack,
+)
 
 OP = bound(LASSO)
 EXACT = Solver(accelerator=AndersonAcceleration(memory=10))
@@ -39,6 +50,15 @@ def test_a_pool_holds_solved_instances_and_training_draws_from_it(pool):
     assert LASSO.program(parameters).residuals(point).worst < 1e-5
     _, history = _fit(_models(), REGRESSION, pool)
     assert np.all(np.isfinite(history.losses))
+
+
+def test_no_more_instances_are_solved_than_a_small_pool_has(pool, monkeypatch):
+    solved = []
+    real = pools.compute_targets
+    monkeypatch.setattr(pools, "compute_targets", lambda *given: solved.append(len(given[2]["g"])) or real(*given))
+    small = draw_pool(LASSO, REGRESSION, role_key(0, "train"), size=3)
+    assert solved == [3] and small.size == 3
+    np.testing.assert_array_equal(small.parameters["g"], pool.parameters["g"][:3])
 
 
 @eqx.filter_jit

@@ -41,7 +41,7 @@ def draw_pool(
     chunk: int = 100,
 ) -> Pool:
     """Draw `size` instances and compute their targets in double precision where it is on, `chunk` at a time."""
-    parts = []
+    parts, chunk = [], min(chunk, size)
     for index in progress(range(-(-size // chunk)), desc="solve training instances"):
         parameters = sample_batch(distribution, jax.random.fold_in(key, index), chunk)
         parts.append(jax.device_get((parameters, compute_targets(objective, distribution, parameters))))
