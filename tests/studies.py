@@ -56,3 +56,9 @@ def add(clone, name, source, makes=None, needs=(), loads=(), seeds=(0, 1), noteb
     }
     with (clone / "notebooks" / "runs.yaml").open("a") as file:
         file.write(json.dumps({name: fields})[1:-1] + "\n")
+
+
+def rewrite(file, old, new):
+    text = file.read_text()
+    assert old in text
+    file.write_text(text.replace(old, new))

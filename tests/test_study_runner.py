@@ -9,7 +9,7 @@ from pathlib import Path
 
 import psutil
 import pytest
-from studies import FAIL, MEET, STUDY, WAIT, WRITE, add
+from studies import FAIL, MEET, STUDY, WAIT, WRITE, add, rewrite
 
 from fpa._progress import progress
 from fpa.study import manifest, notebooks, runner, runs, state
@@ -27,12 +27,6 @@ def files(folder):
 def alive(pid):
     """Whether a process runs: a dead one may still be listed where nobody asks for its exit status."""
     return psutil.pid_exists(pid) and psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
-
-
-def rewrite(file, old, new):
-    text = file.read_text()
-    assert old in text
-    file.write_text(text.replace(old, new))
 
 
 def left_over(clone):
@@ -173,6 +167,11 @@ def test_names_of_runs_are_read_from_lists_of_other_code(clone):
         ({'"every"': '"each"'}, [], "gives parameters for no profile: 'each'."),
         ({'"makes"': '"makse"'}, [], "run first lacks the field 'makes'."),
         ({'"needs": []': '"timed": true, "needs": []'}, [], "run first has the unknown field 'timed'."),
+        (
+            {'"needs": []': '"threads": 0, "needs": []'},
+            [],
+            "first has threads: 0 where a positive",
+        ),
         ({'"needs": []': '"needs": ["second"]'}, [], "run first needs 'second', which is no earlier run."),
         ({"first.ipynb": "frist.ipynb"}, [], "There is no notebook frist.ipynb in "),
         ({"{": "{{"}, [], "runs.yaml is not YAML: "),

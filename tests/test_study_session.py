@@ -1,10 +1,15 @@
 """What a notebook begins with: its parameters in effect, and what earlier runs have made."""
 
+import json
+import os
+
 import pytest
-from studies import WRITE, add
+from studies import WRITE, add, rewrite
 
 from fpa.study import runs, session
 from fpa.study.errors import StudyError
+from fpa.study.profiles import num_threads
+from fpa.study.store import LEDGER
 
 
 def test_a_run_needs_what_it_reads(clone, monkeypatch):
@@ -61,3 +66,19 @@ def test_a_notebook_must_define_what_its_run_sets(clone):
     add(clone, "first", WRITE)
     with pytest.raises(StudyError, match=r"The run first sets seed, which first\.ipynb does not define\."):
         session.begin("first", "smoke", {"rate": 0.5})
+
+
+@pytest.mark.parametrize(("listed", "outside", "used"), [(3, None, 3), (3, "2", 2), (None, None, num_threads())])
+def test_a_run_has_as_many_threads_as_its_list_says(clone, monkeypatch, tmp_path, listed, outside, used):
+    """A number from outside stands, and the record is of what is used."""
+    add(clone, "first", WRITE)
+    if listed:
+        rewrite(clone / "notebooks" / "runs.yaml", '"needs": []', f'"threads": {listed}, "needs": []')
+    monkeypatch.setenv("FPA_OUTPUT", str(tmp_path))
+    monkeypatch.setenv("PJRT_NPROC", outside or "")
+    if outside is None:
+        monkeypatch.delenv("PJRT_NPROC")
+    session.begin("first", "smoke")
+    (entry,) = map(json.loads, (tmp_path / LEDGER).read_text().splitlines())
+    assert entry["threads"] == used
+    assert os.environ.get("PJRT_NPROC") == (None if used == num_threads() and not listed else str(used))

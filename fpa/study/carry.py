@@ -87,7 +87,8 @@ def _checkout(root: Path, revision: str) -> Iterator[Path]:
 
 def _train(tree: Path, names: Sequence[str]) -> None:
     command = [sys.executable, "-m", "fpa.study", "run", "--profile", "smoke", "--fresh", "--run", *names]
-    environment = {"OPENBLAS_NUM_THREADS": "1", **os.environ, "PYTHONPATH": str(tree)}  # threads decide last bits
+    threads = {"OPENBLAS_NUM_THREADS": "1", "PJRT_NPROC": "1"}  # they decide last bits
+    environment = {**threads, **os.environ, "PYTHONPATH": str(tree)}
     done = subprocess.run(command, cwd=tree, env=environment)
     if done.returncode:
         raise StudyError(f"The runs in {tree} did not all end well.")

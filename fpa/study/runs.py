@@ -10,6 +10,10 @@
         smoke: {num_instances: 32}
         laptop: {num_instances: 512}
         paper: {num_instances: 512}
+      threads: 1                           # of XLA; may be left out, and is then the number of processors
+
+A second thread makes the training of small networks slower: what it could take over is done before it has begun, and
+it is in the way of the notebook beside. It may change last bits.
 
 The parameters `run` and `profile` are the run's name and the profile's, and are not written here.
 """
@@ -27,11 +31,15 @@ from fpa.study.profiles import PROFILES
 
 _LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # in C where it was built
 _FIELDS = {"notebook", "needs", "loads", "makes", "parameters"}
+_OPTIONAL = {"threads"}
 
 
 @dataclass(frozen=True)
 class Spec:
-    """One run: a notebook, its parameters in every profile, the runs whose products it reads, what it makes."""
+    """One run: a notebook, its parameters in every profile, the runs whose products it reads, what it makes.
+
+    `threads` are those of XLA; None stands for one for each processor.
+    """
 
     name: str
     notebook: str
@@ -39,6 +47,7 @@ class Spec:
     loads: tuple[str, ...]
     makes: tuple[str, ...]
     parameters: Mapping[str, Mapping[str, Any]]
+    threads: int | None = None
 
     def values(self, profile: str) -> dict[str, Any]:
         """The run's parameters in `profile`, without `run` and `profile`."""
@@ -87,14 +96,20 @@ def check_parameters(spec: Spec, profile: str, root: Path) -> None:
 
 def _spec(name: str, fields: Mapping[str, Any], earlier: set[str]) -> Spec:
     _refuse(_FIELDS - set(fields), f"In runs.yaml, run {name} lacks the field {{}}.")
-    _refuse(set(fields) - _FIELDS, f"In runs.yaml, run {name} has the unknown field {{}}.")
+    _refuse(set(fields) - _FIELDS - _OPTIONAL, f"In runs.yaml, run {name} has the unknown field {{}}.")
     parameters = _mapping(fields["parameters"], f"In runs.yaml, the field parameters of run {name}")
     parameters = {key: _mapping(value, f"In runs.yaml, {key} of run {name}") for key, value in parameters.items()}
     _refuse(set(parameters) - {"every", *PROFILES}, f"In runs.yaml, run {name} gives parameters for no profile: {{}}.")
     for field in ("needs", "loads"):
         _refuse(set(fields[field]) - earlier, f"In runs.yaml, run {name} {field} {{}}, which is no earlier run.")
     needs, loads, makes = (tuple(fields[field]) for field in ("needs", "loads", "makes"))
-    return Spec(name, fields["notebook"], needs, loads, makes, parameters)
+    return Spec(name, fields["notebook"], needs, loads, makes, parameters, _threads(name, fields.get("threads")))
+
+
+def _threads(name: str, number: Any) -> int | None:
+    if number is not None and not (type(number) is int and number > 0):
+        raise StudyError(f"In runs.yaml, run {name} has threads: {number!r} where a positive number was expected.")
+    return number
 
 
 def _entries(root: Path) -> Mapping[str, Any]:

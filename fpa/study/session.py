@@ -34,7 +34,7 @@ from IPython.display import Image, display
 from matplotlib.figure import Figure
 
 from fpa.study import plotting, profiles, quiet, runs
-from fpa.study.compilation import compile_quickly
+from fpa.study.compilation import compile_quickly, use_threads
 from fpa.study.errors import StudyError
 from fpa.study.files import data_of, find_product, find_root, model_of
 from fpa.study.store import record
@@ -122,8 +122,9 @@ def begin(run: str, profile: str = "smoke", namespace: MutableMapping[str, Any] 
     plotting.style(quick=profile == "smoke")
     parameters = _in_effect(spec, profile, specs, namespace)
     print(f"{run}, profile {profile}: {', '.join(f'{name} = {value!r}' for name, value in parameters.items())}")
+    threads = use_threads(spec.threads)
     device = jax.devices()[0].device_kind
-    record({"device": device, "threads": profiles.num_threads()}, f"on {device}")
+    record({"device": device, "threads": threads}, f"on {device}")
     output = Path(os.environ.get("FPA_OUTPUT", published))
     figures = tuple(name for name in spec.loads if data_of(name) in specs[name].makes)
     return Run(run, profile, parameters, spec.needs, spec.loads, published, output, figures)
