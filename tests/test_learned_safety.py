@@ -53,11 +53,12 @@ def test_a_safe_model_is_hardly_later_than_plain_iteration(family, spoiled):
     for kind, make in MODELS.items():
         model = jax.tree.map(lambda x: spoil(x) if eqx.is_inexact_array(x) else x, make(bound(distribution)))
         safe = composed(Solver(accelerator=model)).accelerator
-        for accelerator, constant in ((safe, 10), (Safeguarded(model), np.inf if spoiled == "shifted" else 50)):
+        for accelerator, constant in ((safe, 10), (Safeguarded(model), 50)):
             solution = _solve(accelerator, distribution, data)
             assert np.all(solution.status == Status.SOLVED), kind
-            late = np.asarray(solution.iterations) - 1.2 * np.asarray(plain.iterations)
-            assert np.sort(late)[-1 - spared] <= constant and late.mean() <= constant, (kind, late)
+            if accelerator is safe or spoiled != "shifted":
+                late = np.asarray(solution.iterations) - 1.2 * np.asarray(plain.iterations)
+                assert np.sort(late)[-1 - spared] <= constant and late.mean() <= constant, (kind, late)
             assert accelerator is safe or spoiled != "nan" or np.array_equal(solution.iterations, plain.iterations)
 
 
