@@ -76,6 +76,7 @@ def evaluate(
     """Trace `solver` on `num_instances` instances of `distribution`, `chunk` at a time, with a progress bar.
 
     The instances depend on `key` and `chunk` alone, so that methods evaluated with the same key see the same ones.
+    Numbers repeat to the bit, but those of fewer instances than a chunk are those of more only to rounding.
     Numbers in the solver (scalars of the map, say) are traced: solvers that differ only in them are compiled once.
     """
     num_steps = operator.index(num_steps)
