@@ -1,10 +1,12 @@
 """The runner: a run is whole or not at all, never done twice for nothing, and bad names write nothing."""
 
+import functools
 import os
 import signal
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import psutil
@@ -12,7 +14,7 @@ import pytest
 from studies import FAIL, MEET, STUDY, WAIT, WRITE, add, rewrite
 
 from fpa._progress import progress
-from fpa.study import manifest, notebooks, runner, runs, state
+from fpa.study import execute, manifest, notebooks, runner, runs, state
 from fpa.study.__main__ import main
 from fpa.study.errors import StudyError
 from fpa.study.files import find_root, sha256
@@ -89,6 +91,13 @@ def test_failures_are_named_and_leave_no_product(clone, capsys):
         "smoke/tables/good.csv",
     ]
     assert left_over(clone) == []
+
+
+def test_every_process_is_asked_once_how_it_ended():
+    """Many that start and end at the same time, each looked after by a thread of its own."""
+    codes = [number % 3 for number in range(90)]
+    with ThreadPoolExecutor(6) as pool:
+        assert list(pool.map(functools.partial(execute._exit_code, sys.exit), codes)) == codes
 
 
 def test_an_interrupted_study_goes_on_where_it_was(clone):

@@ -5,9 +5,11 @@ import multiprocessing
 import os
 import re
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
+from multiprocessing.connection import wait
 from pathlib import Path
+from threading import Lock
 from typing import Any
 
 import psutil
@@ -18,6 +20,7 @@ from fpa.study import headless
 from fpa.study.errors import RunFailed
 from fpa.study.writing import write_text
 
+_ASKING = Lock()
 _FORKS = multiprocessing.get_context("forkserver")
 _FORKS.set_forkserver_preload(headless.PRELOAD)
 _PACKAGES = str(Path(fpa.study.__file__).resolve().parents[2])
@@ -44,14 +47,27 @@ def execute(notebook: Path, copy: Path, parameters: Mapping[str, Any], environme
     told = copy.parent / "told"
     with tempfile.TemporaryDirectory(prefix="fpa-") as sockets:  # whose names have to be short
         arguments = (notebook, copy, dict(parameters), seen, told, Path(sockets))
-        process = _FORKS.Process(target=headless.run, args=arguments)
-        process.start()
-        process.join()
-    if process.exitcode and process.exitcode < 0:
-        raise RunFailed(f"it was stopped by signal {-process.exitcode}")
-    if process.exitcode:
+        ended = _exit_code(headless.run, *arguments)
+    if ended < 0:
+        raise RunFailed(f"it was stopped by signal {-ended}")
+    if ended:
         raise RunFailed(_sentence(copy, told.read_text() if told.is_file() else ""))
     tidy(copy, notebook.parent.parent)
+
+
+def _exit_code(target: Callable[..., Any], *arguments: Any) -> int:
+    """How a process with this target ended: 0 if well, negative if by a signal.
+
+    To start one, Python asks how the others have ended, and each answer can be read only once: by one thread at a time.
+    """
+    process = _FORKS.Process(target=target, args=arguments)
+    with _ASKING:
+        process.start()
+    wait([process.sentinel])
+    with _ASKING:
+        process.join()
+        assert process.exitcode is not None
+        return process.exitcode
 
 
 def stop_all() -> None:
