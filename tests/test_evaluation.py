@@ -136,10 +136,11 @@ def test_two_methods_see_the_same_instances():
 def test_fewer_instances_are_the_first_of_more_and_repeat_to_the_bit():
     """Those of less than a chunk are computed in a smaller batch, and are the same to rounding."""
     few, many, fewer = (curves("picard", number) for number in (CHUNK, 2 * CHUNK - 1, CHUNK - 1))
-    again = evaluate(Solver(), FAMILY, KEY, CHUNK, STEPS, CHUNK)
+    again, fewer_again = (evaluate(Solver(), FAMILY, KEY, number, STEPS, CHUNK) for number in (CHUNK, CHUNK - 1))
     for metric in METRICS:
         np.testing.assert_array_equal(few.values[metric], many.values[metric][:, :CHUNK])
         np.testing.assert_array_equal(few.values[metric], again.values[metric])
+        np.testing.assert_array_equal(fewer.values[metric], fewer_again.values[metric])
         np.testing.assert_allclose(fewer.values[metric], few.values[metric][:, :-1], rtol=1e-10, atol=1e-14)
 
 

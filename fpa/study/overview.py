@@ -57,7 +57,7 @@ def overview(frames: Mapping[str, pd.DataFrame], iterations: Sequence[int] = ITE
 
 def draw(table: pd.DataFrame) -> Figure:
     """A heat map per comparison, blue where learning gains and red where it loses, with the gain in every cell."""
-    names = [f"{title}{': ' * bool(panel)}{panel} ({n} × {models})" for title, panel, n, models in table.index]
+    names = [f"{': '.join(filter(None, words))} ({n} × {models})" for *words, n, models in table.index]
     size = (3.2 + 2.3 * len(COMPARISONS), 1.7 + 0.34 * len(names))
     figure, grid = plt.subplots(1, len(COMPARISONS), figsize=size, sharey=True, layout="constrained")
     scale = TwoSlopeNorm(0, -np.log10(_FAR), np.log10(_FAR))
