@@ -21,7 +21,8 @@ METRICS = ("fixed_point", "fixed_point_normalized", "primal", "dual", "gap", "ta
 class Curves(eqx.Module):
     """Metrics per model, instance and iteration, as NumPy arrays of shape (models, instances, iterations).
 
-    `valid` says where the iterate stood for a point; elsewhere the residuals are those of the zero point.
+    `valid` says where the iterate stood for a point; elsewhere the residuals are those of the zero point. In statistics
+    a value that is not a number counts as infinite.
     """
 
     values: dict[str, np.ndarray]
@@ -37,23 +38,29 @@ class Curves(eqx.Module):
 
     def mean(self, metric: str) -> Float[np.ndarray, " iterations"]:
         """Mean over models and instances at each iteration."""
-        return self.values[metric].mean(axis=(0, 1))
+        return _numbers(self.values[metric]).mean(axis=(0, 1))
 
     def geomean(self, metric: str) -> Float[np.ndarray, " iterations"]:
         """Geometric mean over models and instances at each iteration."""
         return np.exp(np.log(_floored(self.values[metric])).mean(axis=(0, 1)))
 
 
+def _numbers(values: np.ndarray) -> np.ndarray:
+    """What is not a number, as of a diverged iteration, made infinite."""
+    return np.where(np.isnan(values), np.inf, values)
+
+
 def _floored(values: np.ndarray) -> np.ndarray:
     """Exact zeros raised to the smallest normal number, so that logarithms are finite."""
-    return np.maximum(values, np.finfo(values.dtype).tiny)
+    return np.maximum(_numbers(values), np.finfo(values.dtype).tiny)
 
 
 def _statistics(values: np.ndarray, valid: np.ndarray) -> dict:
-    q10, median, q90 = np.quantile(values, [0.1, 0.5, 0.9])
+    numbers = _numbers(values)
+    q10, median, q90 = _quantiles(numbers, [0.1, 0.5, 0.9])
     return {
-        "mean": values.mean(),
-        "std": values.std(),
+        "mean": numbers.mean(),
+        "std": numbers.std() if np.isfinite(numbers).all() else np.inf,
         "geomean": np.exp(np.log(_floored(values)).mean()),
         "median": median,
         "q10": q10,
@@ -62,6 +69,13 @@ def _statistics(values: np.ndarray, valid: np.ndarray) -> dict:
         "num_instances": values.shape[1],
         "num_models": values.shape[0],
     }
+
+
+def _quantiles(values: np.ndarray, levels: Sequence[float]) -> np.ndarray:
+    """Quantiles as NumPy's, which says "not a number" next to an infinite value."""
+    largest = np.finfo(values.dtype).max
+    found = np.quantile(np.minimum(values, largest), levels)
+    return np.where(found > largest / 1e9, np.inf, found)
 
 
 def evaluate(
@@ -76,14 +90,12 @@ def evaluate(
     """Trace `solver` on `num_instances` instances of `distribution`, `chunk` at a time, with a progress bar.
 
     The instances depend on `key` and `chunk` alone, so that methods evaluated with the same key see the same ones.
-    Numbers repeat to the bit, but those of fewer instances than a chunk are those of more only to rounding.
     Numbers in the solver (scalars of the map, say) are traced: solvers that differ only in them are compiled once.
     """
     num_steps = operator.index(num_steps)
     for name, value in (("num_instances", num_instances), ("chunk", chunk)):
         if value < 1:
             raise ValueError(f"evaluate: {name} must be at least 1, got {value}.")
-    chunk = min(chunk, num_instances)
     count = -(-num_instances // chunk)
     solver = traced(solver)
     batches = stream(distribution, key, count * chunk, chunk)
@@ -110,9 +122,15 @@ def evaluate_models(
     description: str = "evaluate",
 ) -> Curves:
     """`evaluate` for several models of one make, on the same instances; they are the first axis of the curves."""
-    curves = [evaluate(solver, distribution, key, num_instances, num_steps, chunk, description) for solver in solvers]
-    values = {metric: np.concatenate([c.values[metric] for c in curves]) for metric in METRICS}
-    return Curves(values, np.concatenate([c.valid for c in curves]))
+    return join(
+        [evaluate(solver, distribution, key, num_instances, num_steps, chunk, description) for solver in solvers]
+    )
+
+
+def join(curves: Sequence[Curves]) -> Curves:
+    """Curves of several models on the same instances, one after the other."""
+    values = {metric: np.concatenate([one.values[metric] for one in curves]) for metric in curves[0].values}
+    return Curves(values, np.concatenate([one.valid for one in curves]))
 
 
 @eqx.filter_jit

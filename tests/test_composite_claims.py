@@ -60,8 +60,9 @@ def decide(tmp_path):
         ends = changes.get("ends", {})
         frames = {
             (f"{LASSO}_ablation", "ablation"): dict.fromkeys([f"L2O-{name}" for name in VARIANTS], 1e-9),
-            (LASSO, "in distribution"): {"L2O-PA": 1e-9},
-            (LOGISTIC, "in distribution"): {"L2O-PA of the Lasso": 1e-9, "L2O-DM": 0.1, "L2O-RNNprop": 0.1},
+            (LASSO, "in distribution"): {"L2O-PA": 1e-9, "L2O-PA safe": 1e-9},
+            (LOGISTIC, "in distribution"): dict.fromkeys(["L2O-PA of the Lasso", "L2O-PA of the Lasso safe"], 1e-9)
+            | {"L2O-DM": 0.1, "L2O-RNNprop": 0.1},
             (f"{LASSO}_patches", "natural patches"): {"L2O-PA": 1e-9, "L2O-DM": 0.1, "L2O-RNNprop": 0.1},
             (f"{LOGISTIC}_long", "long horizon"): {"L2O-PA": 1e-6, "FISTA": 1e-9},
         }
@@ -100,6 +101,9 @@ def test_they_hold_where_the_data_say_so(decide):
         ({"long": {"FISTA": 10}}, {"L15"}),
         ({"ends": {"L2O-PA": 1e-3}}, {"L1", "L7", "L21"}),
         ({"ends": {"L2O-PA of the Lasso": 1e-3}}, {"L16"}),
+        ({"ends": {"L2O-PA": float("inf")}}, {"L1", "L7", "L21"}),
+        ({"ends": {"L2O-PA safe": 1e-3}}, {"L25"}),
+        ({"ends": {"L2O-PA of the Lasso safe": 1e-3}}, {"L25"}),
         ({"ends": {"L2O-RNNprop": 1e-9}}, {"L7", "L22"}),
     ],
 )

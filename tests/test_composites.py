@@ -62,6 +62,15 @@ def test_the_speed_of_a_method_is_its_iterations_times_their_cost():
     assert np.isnan(table.set_index("method").loc["Adam", "iterations to 1e-06"])
 
 
+def test_a_table_tells_the_worst_run_and_counts_a_diverged_one_as_infinite():
+    values = np.array([[[1.0, 1e-5, 1e-9], [1.0, 1e9, np.nan], [1.0, 1e-7, 1e-9]]])
+    for end, largest in ((2, 1e9), (3, np.inf)):
+        gaps = {"L2O-PA": fpa.Curves({"objective": values[..., :end]}, np.isfinite(values[..., :end]))}
+        (row,) = composite_results.reach(gaps, [1e-6], [end]).to_dict("records")
+        assert row[f"largest gap at {end}"] == largest
+        assert np.isnan(row["iterations to 1e-06"]) == (end == 2)
+
+
 def test_biases_are_measured_where_they_are_learned():
     model = fpa.Solver(composites.RIGHT, fpa.preconditioned_momentum(jax.random.key(0), "PBA1", 4))
     table = composite_results.biases({"PBA1": model}, composite_results.Instances(LASSO, 0, 3), 5)

@@ -10,7 +10,7 @@ import pytest
 from models import LASSO, bound, intermittent
 
 import fpa
-from fpa.study import baselines, cost, learned, models, overparametrisation, plotting
+from fpa.study import baselines, cost, learned, models, overparametrisation, plotting, residuals
 from fpa.study.errors import StudyError
 from fpa.study.session import Run
 
@@ -171,14 +171,30 @@ def test_baselines_are_tuned_and_traced_once_for_all_runs(clone, monkeypatch):
     (splitting,) = baselines.tuned(_run(clone), [LASSO], 0, 2, 1)
     kept = clone / "staging" / "models" / "03_demo_tuned.json"
     assert kept.is_file()
-    solvers = {"SCS": fpa.Solver(), "SCS tuned": fpa.Solver(splitting)}
-    first = baselines.curves(LASSO, solvers, 0, 3, 4)
+    solvers = {"SCS": [fpa.Solver()], "SCS tuned": [fpa.Solver(splitting)]}
+    first = residuals.curves(LASSO, solvers, 0, 3, 4)
     for name in ("tune", "evaluate"):
         monkeypatch.setattr(fpa, name, lambda *_, **__: pytest.fail("computed again"))
     assert baselines.tuned(_run(clone), [LASSO], 0, 2, 1) == [splitting]
-    again = baselines.curves(LASSO, solvers, 0, 3, 4)
+    again = residuals.curves(LASSO, solvers, 0, 3, 4)
     for name, curves in first.items():
         assert curves.values["primal"].shape == (1, 3, 4)
         assert all(np.array_equal(curves.values[metric], again[name].values[metric]) for metric in curves.values)
         assert np.array_equal(curves.valid, again[name].valid)
     assert not np.array_equal(first["SCS"].values["primal"], first["SCS tuned"].values["primal"])
+
+
+def test_every_model_of_a_method_is_traced_once_for_all_runs(clone, monkeypatch):
+    scales = [fpa.Solver(fpa.SCS(scale=scale)) for scale in (1.0, 2.0)]
+    both = residuals.curves(LASSO, {"SCS tuned": scales}, 0, 3, 4)["SCS tuned"]
+    assert both.values["primal"].shape == (2, 3, 4)
+    monkeypatch.setattr(fpa, "evaluate", lambda *_, **__: pytest.fail("computed again"))
+    second = residuals.curves(LASSO, {"another name": scales[1:]}, 0, 3, 4)["another name"]
+    np.testing.assert_array_equal(second.values["primal"][0], both.values["primal"][1])
+
+
+def test_stored_curves_depend_on_the_code_of_all_that_a_solver_is_made_of():
+    safe = fpa.Solver(fpa.SCS(), fpa.Safeguarded(fpa.AndersonAcceleration()))
+    found = residuals._modules(safe)
+    assert {"fpa.maps.scs", "fpa.maps.metric", "fpa.accelerators.safeguard", "fpa.accelerators.anderson"} <= found
+    assert all(name.startswith("fpa.") for name in found)

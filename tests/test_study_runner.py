@@ -147,13 +147,40 @@ def test_runs_that_do_not_need_each_other_are_executed_at_once(clone, capsys):
     assert "'0' is not a positive whole number" in capsys.readouterr().err
 
 
-def test_a_run_waits_for_models_that_are_being_made_and_for_no_others(clone):
-    add(clone, "first", WRITE)
+def test_a_run_waits_for_what_is_being_made_and_for_nothing_else(clone):
+    add(clone, "first", WRITE, makes=["tables/first.csv", "models/first.npz"])
     add(clone, "second", WRITE, loads=["first"])
-    first, second = state.load(clone, "smoke").specs.values()
-    assert runner._ready([first, second], [], 2) == [first]
-    assert runner._ready([second], [first], 2) == []
-    assert runner._ready([second], [], 2) == [second]
+    add(clone, "third", WRITE, loads=["models/first.npz"])
+    study = state.load(clone, "smoke")
+    first, second, third = study.specs.values()
+    assert [spec.loads for spec in (second, third)] == [("tables/first.csv", "models/first.npz"), ("models/first.npz",)]
+    assert second.sources == third.sources == ("first",)
+    assert runner._ready(study, [first, second, third], [], 2) == [first]
+    assert runner._ready(study, [second, third], [first], 2) == []
+    assert runner._ready(study, [second, third], [], 2) == [second, third]
+    for product in first.makes:
+        (study.folder / product).parent.mkdir(parents=True)
+        (study.folder / product).touch()
+    assert runner._ready(study, [first, second, third], [], 2) == [first, third]
+    assert runner._ready(study, [second, third], [first], 2) == [third]
+    assert runner._ready(study, [second, third], [first], 2, fresh=True) == []
+
+
+@pytest.mark.parametrize(("kept", "times"), [("1", 1), ("0", 2)])
+def test_a_run_begins_early_on_models_that_are_there_and_again_if_they_change(clone, capsys, kept, times):
+    folder = clone / "figures" / "laptop"
+    (folder / "models").mkdir(parents=True)
+    (folder / "models" / "first.npz").write_text(kept)
+    train = '\nmodels = pathlib.Path(os.environ["FPA_OUTPUT"], "models")\nmodels.mkdir()'
+    train += '\n(models / "first.npz").write_text(str(seed))'
+    add(clone, "first", MEET + train, makes=["tables/first.csv", "models/first.npz"])
+    read = '\n(folder / "second.csv").write_text(pathlib.Path("../figures/laptop/models/first.npz").read_text())'
+    add(clone, "second", read.join([WRITE, MEET.removeprefix(WRITE)]), loads=["models/first.npz"])
+    assert main(["run", "--jobs", "2"]) == 0
+    assert capsys.readouterr().out.count("second: running") == times
+    assert (folder / "tables" / "second.csv").read_text() == "1"
+    study = state.load(clone, "laptop")
+    assert all(state.finished(study, spec) for spec in study.specs.values())
 
 
 def test_names_of_runs_are_read_from_lists_of_other_code(clone):
@@ -182,6 +209,11 @@ def test_names_of_runs_are_read_from_lists_of_other_code(clone):
             "first has threads: 0 where a positive",
         ),
         ({'"needs": []': '"needs": ["second"]'}, [], "run first needs 'second', which is no earlier run."),
+        (
+            {'"loads": []': '"loads": ["models/no.npz"]'},
+            [],
+            "run first loads 'models/no.npz', which is no earlier run nor made by one.",
+        ),
         ({"first.ipynb": "frist.ipynb"}, [], "There is no notebook frist.ipynb in "),
         ({"{": "{{"}, [], "runs.yaml is not YAML: "),
     ],

@@ -31,7 +31,7 @@ def test_a_run_uses_the_models_of_its_profile_or_the_committed_ones(clone):
     run = session.begin("second", "smoke")
     with pytest.raises(StudyError, match="which the run first has not made yet"):
         run.model("first")
-    with pytest.raises(StudyError, match="reads the models of third, which is not among its loads"):
+    with pytest.raises(StudyError, match=r"reads the models of third, models/third\.npz, which is not among its loads"):
         run.model("third")
     for profile in ("laptop", "smoke"):
         path = clone / "figures" / profile / "models" / "first.npz"

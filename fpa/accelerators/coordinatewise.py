@@ -62,8 +62,8 @@ def standing_state(
 ) -> Float[Array, "n depth parts units"]:
     """Normal hidden states of standard deviation `spread`, drawn anew for every coordinate of every instance.
 
-    The seed is made of the instance's `data`: the same instance always gets the same states.
+    The seed is made of the norm of the instance's `data`: the same instance always gets the same states.
     """
-    seed = jax.lax.bitcast_convert_type(jnp.sum(data).astype(jnp.float32), jnp.uint32)
+    seed = jax.lax.bitcast_convert_type(jnp.vdot(data, data).astype(jnp.float32), jnp.uint32)
     key = jax.random.fold_in(jax.random.key(0), seed)
     return spread * jax.random.normal(key, (data.shape[0], *cell.shape), jnp.float32)

@@ -62,7 +62,7 @@ def curves(
     for name, distributions in families.items():
         plain = baselines.baselines(fpa.SCS())
         methods: dict[str, Sequence[Sequence[fpa.Solver]]] = {
-            **{method: [[solver]] * len(distributions) for method, solver in plain.items()},
+            **{method: [solvers] * len(distributions) for method, solvers in plain.items()},
             "SCS tuned": [[fpa.Solver(next(tuned))] for _ in distributions],
             "SCS+Neural-MLP": learned[name],
         }

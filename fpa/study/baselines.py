@@ -1,17 +1,14 @@
 """The methods that everything learned is compared with."""
 
-import functools
-from collections.abc import Mapping, Sequence
-from pathlib import Path
+from collections.abc import Sequence
 
 import numpy as np
 
 import fpa
-from fpa.evaluation import METRICS
 from fpa.study import models
 from fpa.study.plotting import comparable
 from fpa.study.session import Run
-from fpa.study.store import Format, cached, identify
+from fpa.study.store import identify
 from fpa.tuning import CANDIDATES
 
 
@@ -32,55 +29,18 @@ def tuned(
     return [fpa.SCS(**scalars) for scalars in models.recorded(here, compute, config, code, "_tuned")]
 
 
-def baselines(tuned_splitting: fpa.SCS) -> dict[str, fpa.Solver]:
+def baselines(tuned_splitting: fpa.SCS) -> dict[str, list[fpa.Solver]]:
     """SCS, with Anderson acceleration as in the paper (type I, memory 5, no safeguard), with a better one, and tuned.
 
     The better one is of type II with memory 10: on the Lasso it is ahead of the paper's from the fifth iteration on, so
     that it is the Anderson acceleration that a learned one has to beat.
     """
     return {
-        "SCS": fpa.Solver(fpa.SCS(), fpa.Picard()),
-        "SCS+AA": fpa.Solver(fpa.SCS(), fpa.AndersonAcceleration(memory=5)),
-        "SCS+AA-II": fpa.Solver(fpa.SCS(), fpa.AndersonAcceleration(memory=10, kind="II")),
-        "SCS tuned": fpa.Solver(tuned_splitting, fpa.Picard()),
+        "SCS": [fpa.Solver(fpa.SCS(), fpa.Picard())],
+        "SCS+AA": [fpa.Solver(fpa.SCS(), fpa.AndersonAcceleration(memory=5))],
+        "SCS+AA-II": [fpa.Solver(fpa.SCS(), fpa.AndersonAcceleration(memory=10, kind="II"))],
+        "SCS tuned": [fpa.Solver(tuned_splitting, fpa.Picard())],
     }
-
-
-def curves(
-    distribution: fpa.AbstractConeDistribution,
-    solvers: Mapping[str, fpa.Solver],
-    seed: int,
-    num_instances: int,
-    steps: int,
-) -> dict[str, fpa.Curves]:
-    """Curves of solvers that are not learned, on the test instances, from the store where another run has left them."""
-    kind, module = identify(distribution), type(distribution).__module__
-    code = ["fpa.evaluation", "fpa.accelerators.anderson", *([module] if module.startswith("fpa.") else [])]
-    shared = {"distribution": kind, "seed": seed, "num_instances": num_instances, "num_steps": steps}
-
-    key = fpa.role_key(seed, "test")
-    found = {}
-    for name, solver in solvers.items():
-        found[name] = cached(
-            f"curves/{type(distribution).__name__}",
-            functools.partial(fpa.evaluate, solver, distribution, key, num_instances, steps, description=name),
-            config=shared | {"solver": identify(solver)},
-            code=code,
-            format=_CURVES,
-        )
-    return found
-
-
-def _save(curves: fpa.Curves, path: Path) -> None:
-    np.savez(path, valid=curves.valid, values=np.stack([curves.values[metric] for metric in METRICS]))
-
-
-def _load(path: Path) -> fpa.Curves:
-    with np.load(path) as file:
-        return fpa.Curves(dict(zip(METRICS, file["values"], strict=True)), file["valid"])
-
-
-_CURVES = Format(".npz", _save, _load)
 
 
 def reading(name: str, curves: fpa.Curves, level: float, at: Sequence[int]) -> dict[str, object]:

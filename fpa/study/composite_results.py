@@ -106,7 +106,8 @@ def speed(
     """A row per method: milliseconds before and per iteration; median iterations and milliseconds to 1e-4 and 1e-6.
 
     Median over instances and models; NaN where the median instance never gets there. The milliseconds are per instance,
-    of a batch of 32, and hold what comes before the first iteration: the Lipschitz constant where it is needed.
+    of a batch of 32, and hold what comes before the first iteration: the Lipschitz constant where it is needed. In the
+    last column is the largest gap of all instances and models at the end.
     """
     costs = cost(instances.family, methods, fpa.role_key(seed, "test"), num_steps, [_CHUNK], rounds)
     rows = []
@@ -116,7 +117,7 @@ def speed(
         for level in _LEVELS:
             needed = median_iterations(curve, level)
             row |= {f"iterations to {level:.0e}": needed, f"ms to {level:.0e}": setup + each * needed}
-        rows.append(row)
+        rows.append(row | _largest(curve))
     return pd.DataFrame(rows)
 
 
@@ -128,13 +129,20 @@ def median_iterations(curve: fpa.Curves, level: float) -> float:
 
 
 def reach(gaps: Mapping[str, fpa.Curves], levels: Sequence[float], marks: Sequence[int]) -> pd.DataFrame:
-    """A row per method: median iterations to each level, and the mean gap after so many iterations."""
+    """A row per method: median iterations to each level, the mean gap after so many, and the largest at the end."""
     return pd.DataFrame(
         {"method": method}
         | {f"iterations to {level:.0e}": median_iterations(curve, level) for level in levels}
         | {f"gap at {k}": curve.mean("objective")[k - 1] for k in marks}
+        | _largest(curve)
         for method, curve in gaps.items()
     )
+
+
+def _largest(curve: fpa.Curves) -> dict[str, float]:
+    """The largest gap at the end, infinite where a run diverged to what is not a number."""
+    last = curve.values["objective"][..., -1]
+    return {f"largest gap at {curve.values['objective'].shape[-1]}": float(np.nan_to_num(last, nan=np.inf).max())}
 
 
 def biases(models: Mapping[str, fpa.Solver], instances: Instances, num_steps: int) -> pd.DataFrame:

@@ -31,7 +31,7 @@ def cost(
     num_steps: int,
     sizes: Sequence[int],
     rounds: int = 20,
-    patience: float = 2.0,
+    patience: float = 1.0,
 ) -> pd.DataFrame:
     """Milliseconds per instance in batches of each size, compiled before: a row per size and method.
 

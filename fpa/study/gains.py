@@ -7,6 +7,7 @@ import pandas as pd
 from jaxtyping import PRNGKeyArray
 
 import fpa
+from fpa.evaluation import join
 from fpa.study.panels import Curves
 from fpa.study.plotting import comparable
 
@@ -23,12 +24,14 @@ def evaluate(
     description: str,
 ) -> fpa.Curves:
     """`fpa.evaluate_models` of the solvers of each dataset on its distribution; all of them are the first axis."""
-    parts = [
-        fpa.evaluate_models(several, distribution, key, num_instances, num_steps, chunk=128, description=description)
-        for several, distribution in zip(solvers, distributions, strict=True)
-    ]
-    values = {metric: np.concatenate([part.values[metric] for part in parts]) for metric in parts[0].values}
-    return fpa.Curves(values, np.concatenate([part.valid for part in parts]))
+    return join(
+        [
+            fpa.evaluate_models(
+                several, distribution, key, num_instances, num_steps, chunk=128, description=description
+            )
+            for several, distribution in zip(solvers, distributions, strict=True)
+        ]
+    )
 
 
 def gains(frame: pd.DataFrame, iterations: Sequence[int] = (5, 10, 20, 50)) -> pd.DataFrame:

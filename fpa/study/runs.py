@@ -3,7 +3,8 @@
     02_recurrent_lasso:
       notebook: 02_recurrent.ipynb
       needs: []                            # earlier runs whose data it reads; they are done with it
-      loads: []                            # earlier runs of which kept models or data will do
+      loads: []                            # products of earlier runs, of which kept ones will do; a run's name
+                                           # stands for all its data, models and tables
       makes: [02_recurrent_lasso.png, 02_recurrent_lasso.pdf, data/02_recurrent_lasso.csv]
       parameters:
         every: {problem: lasso, seed: 0}   # the same in every profile
@@ -36,15 +37,17 @@ _OPTIONAL = {"threads"}
 
 @dataclass(frozen=True)
 class Spec:
-    """One run: a notebook, its parameters in every profile, the runs whose products it reads, what it makes.
+    """One run: a notebook, its parameters in every profile, the runs whose data it reads, what it loads and makes.
 
-    `threads` are those of XLA; None stands for one for each processor.
+    `loads` are products, `sources` the runs that make them. `threads` are those of XLA; None stands for one for each
+    processor.
     """
 
     name: str
     notebook: str
     needs: tuple[str, ...]
     loads: tuple[str, ...]
+    sources: tuple[str, ...]
     makes: tuple[str, ...]
     parameters: Mapping[str, Mapping[str, Any]]
     threads: int | None = None
@@ -63,7 +66,7 @@ def load(root: Path) -> dict[str, Spec]:
     """All runs, in the order of the file, which is an order in which they can be run."""
     specs: dict[str, Spec] = {}
     for name, fields in _entries(root).items():
-        specs[name] = _spec(name, _mapping(fields, f"In runs.yaml, run {name}"), earlier=set(specs))
+        specs[name] = _spec(name, _mapping(fields, f"In runs.yaml, run {name}"), earlier=specs)
     return specs
 
 
@@ -94,16 +97,33 @@ def check_parameters(spec: Spec, profile: str, root: Path) -> None:
             raise StudyError(f"The {where} sets {name} to {value!r}, but {spec.notebook} has {defined[name]!r} there.")
 
 
-def _spec(name: str, fields: Mapping[str, Any], earlier: set[str]) -> Spec:
+def _spec(name: str, fields: Mapping[str, Any], earlier: Mapping[str, Spec]) -> Spec:
     _refuse(_FIELDS - set(fields), f"In runs.yaml, run {name} lacks the field {{}}.")
     _refuse(set(fields) - _FIELDS - _OPTIONAL, f"In runs.yaml, run {name} has the unknown field {{}}.")
     parameters = _mapping(fields["parameters"], f"In runs.yaml, the field parameters of run {name}")
     parameters = {key: _mapping(value, f"In runs.yaml, {key} of run {name}") for key, value in parameters.items()}
     _refuse(set(parameters) - {"every", *PROFILES}, f"In runs.yaml, run {name} gives parameters for no profile: {{}}.")
-    for field in ("needs", "loads"):
-        _refuse(set(fields[field]) - earlier, f"In runs.yaml, run {name} {field} {{}}, which is no earlier run.")
-    needs, loads, makes = (tuple(fields[field]) for field in ("needs", "loads", "makes"))
-    return Spec(name, fields["notebook"], needs, loads, makes, parameters, _threads(name, fields.get("threads")))
+    needs, makes = (tuple(fields[field]) for field in ("needs", "makes"))
+    _refuse(set(needs) - set(earlier), f"In runs.yaml, run {name} needs {{}}, which is no earlier run.")
+    loads, sources = _loads(name, fields["loads"], earlier)
+    threads = _threads(name, fields.get("threads"))
+    return Spec(name, fields["notebook"], needs, loads, sources, makes, parameters, threads)
+
+
+def _loads(name: str, entries: Iterable[str], earlier: Mapping[str, Spec]) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """The products that a run loads, and the runs that make them."""
+    makers = {product: spec.name for spec in earlier.values() for product in spec.makes}
+    _refuse(
+        set(entries) - set(earlier) - set(makers),
+        f"In runs.yaml, run {name} loads {{}}, which is no earlier run nor made by one.",
+    )
+    several = {entry: _readable(earlier[entry].makes) if entry in earlier else (entry,) for entry in entries}
+    loads = tuple(product for products in several.values() for product in products)
+    return loads, tuple(dict.fromkeys(makers.get(entry, entry) for entry in several))
+
+
+def _readable(products: Iterable[str]) -> tuple[str, ...]:
+    return tuple(product for product in products if product.startswith(("data/", "models/", "tables/")))
 
 
 def _threads(name: str, number: Any) -> int | None:

@@ -47,7 +47,7 @@ _PDF = {"format": "pdf", "metadata": {"Creator": None, "Producer": None, "Creati
 
 @dataclass(frozen=True)
 class Run:
-    """A run under way: its parameters, and where its products go; `figures` are the `loads` that have data."""
+    """A run under way: its parameters, and where its products go; `figures` are the runs whose data it loads."""
 
     name: str
     profile: str
@@ -91,7 +91,7 @@ class Run:
         return pd.read_csv(path)
 
     def found(self) -> dict[str, pd.DataFrame]:
-        """The data of the figures among `loads`: those of this profile, or else the committed ones (laptop)."""
+        """The data of the figures it loads: those of this profile, or else the committed ones (laptop)."""
         return {run: pd.read_csv(self._loaded(run, data_of(run), "data")) for run in self.figures}
 
     def model(self, run: str, part: str = "") -> Path:
@@ -99,9 +99,9 @@ class Run:
         return self._loaded(run, model_of(run, part), "models")
 
     def _loaded(self, run: str, product: str, what: str) -> Path:
-        if run not in self.loads:
+        if product not in self.loads:
             raise StudyError(
-                f"The run {self.name} reads the {what} of {run}, which is not among its loads in runs.yaml."
+                f"The run {self.name} reads the {what} of {run}, {product}, which is not among its loads in runs.yaml."
             )
         path = find_product(self.published, product)
         if not path.is_file():
@@ -126,7 +126,7 @@ def begin(run: str, profile: str = "smoke", namespace: MutableMapping[str, Any] 
     device = jax.devices()[0].device_kind
     record({"device": device, "threads": threads}, f"on {device}")
     output = Path(os.environ.get("FPA_OUTPUT", published))
-    figures = tuple(name for name in spec.loads if data_of(name) in specs[name].makes)
+    figures = tuple(name for name in spec.sources if data_of(name) in spec.loads)
     return Run(run, profile, parameters, spec.needs, spec.loads, published, output, figures)
 
 

@@ -66,12 +66,7 @@ def make_key(study: Study, spec: runs.Spec) -> str:
     """
     notebook = study.notebook(spec)
     read = [product for name in spec.needs for product in study.specs[name].makes if product.endswith(".csv")]
-    loaded = [
-        find_product(study.folder, name)
-        for run in spec.loads
-        for name in study.specs[run].makes
-        if name.startswith(("data/", "models/", "tables/"))
-    ]
+    loaded = [find_product(study.folder, product) for product in spec.loads]
     with _PARSING:
         code = fingerprint.digest(notebooks.imported(notebook))
     identity = {

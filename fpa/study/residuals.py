@@ -1,0 +1,70 @@
+"""What methods achieve on a family's test instances, traced once for all runs of the study that show it."""
+
+import functools
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+
+import fpa
+from fpa.evaluation import METRICS, join
+from fpa.study.store import Format, cached, identify
+
+
+def curves(
+    distribution: fpa.AbstractConeDistribution,
+    methods: Mapping[str, Sequence[fpa.Solver]],
+    seed: int,
+    num_instances: int,
+    num_steps: int,
+) -> dict[str, fpa.Curves]:
+    """Curves of all models of each method on the test instances, from the store where another run has left them."""
+    return {
+        name: join([_curves(distribution, solver, name, seed, num_instances, num_steps) for solver in solvers])
+        for name, solvers in methods.items()
+    }
+
+
+def _curves(
+    distribution: fpa.AbstractConeDistribution,
+    solver: fpa.Solver,
+    name: str,
+    seed: int,
+    num_instances: int,
+    num_steps: int,
+) -> fpa.Curves:
+    key = fpa.role_key(seed, "test")
+    config = {"seed": seed, "num_instances": num_instances, "num_steps": num_steps}
+    return cached(
+        f"curves/{type(distribution).__name__}",
+        functools.partial(fpa.evaluate, solver, distribution, key, num_instances, num_steps, description=name),
+        config=config | {"distribution": identify(distribution), "solver": identify(solver)},
+        code=sorted({"fpa.evaluation"} | _modules(distribution) | _modules(solver)),
+        format=_CURVES,
+    )
+
+
+def _modules(tree: Any) -> set[str]:
+    """The modules of `fpa` that define what a distribution or solver is made of."""
+    found = set[str]()
+
+    def note(node: Any) -> bool:
+        found.add(type(node).__module__)
+        return False
+
+    jax.tree.flatten(tree, is_leaf=note)
+    return {name for name in found if name.startswith("fpa.")}
+
+
+def _save(curves: fpa.Curves, path: Path) -> None:
+    np.savez(path, valid=curves.valid, values=np.stack([curves.values[metric] for metric in METRICS]))
+
+
+def _load(path: Path) -> fpa.Curves:
+    with np.load(path) as file:
+        return fpa.Curves(dict(zip(METRICS, file["values"], strict=True)), file["valid"])
+
+
+_CURVES = Format(".npz", _save, _load)
