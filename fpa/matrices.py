@@ -47,6 +47,10 @@ class AbstractMatrix(eqx.Module):
         """diag(rows) A diag(cols)."""
 
     @abstractmethod
+    def gram(self, R: Float[Array, " m"]) -> Float[Array, "n n"]:
+        """A' diag(R)^-1 A."""
+
+    @abstractmethod
     def dense(self) -> Float[Array, "m n"]:
         """A as an array."""
 
@@ -77,6 +81,9 @@ class Dense(AbstractMatrix):
     def scale(self, rows, cols):
         return Dense(rows[:, None] * self.values * cols)
 
+    def gram(self, R):
+        return (self.values.T / R) @ self.values
+
     def dense(self):
         return self.values
 
@@ -85,18 +92,20 @@ class Sparsity(eqx.Module):
     """The positions of the nonzero entries of an m x n matrix.
 
     Entry k stands at `(rows[k], cols[k])`. `by_row[i]` lists the entries of row i and `by_col[j]` those of
-    column j, padded with the number of entries.
+    column j, padded with the number of entries. `pairs` are the pairs of entries in a common row, of which A'WA is made.
     """
 
     rows: Int[Array, " nnz"]
     cols: Int[Array, " nnz"]
     by_row: Int[Array, "m row_width"]
     by_col: Int[Array, "n col_width"]
+    pairs: Int[Array, "2 pairs"]
 
     def __init__(self, rows: np.ndarray, cols: np.ndarray, shape: tuple[int, int]):
         self.rows, self.cols = jnp.asarray(rows, jnp.int32), jnp.asarray(cols, jnp.int32)
-        self.by_row = jnp.asarray(_padded_lists(rows, shape[0]))
-        self.by_col = jnp.asarray(_padded_lists(cols, shape[1]))
+        by_row = _padded_lists(rows, shape[0])
+        self.by_row, self.by_col = jnp.asarray(by_row), jnp.asarray(_padded_lists(cols, shape[1]))
+        self.pairs = jnp.asarray(_pairs(by_row, len(rows)))
 
     @property
     def padded_size(self) -> int:
@@ -112,6 +121,13 @@ def _padded_lists(owner: np.ndarray, count: int) -> np.ndarray:
     lists = np.full((count, max(int(lengths.max(initial=0)), 1)), len(owner), np.int32)
     lists[owner[order], slot] = order
     return lists
+
+
+def _pairs(lists: np.ndarray, padding: int) -> np.ndarray:
+    """All pairs of numbers that stand in a common list, in both orders and with themselves."""
+    firsts, seconds = np.broadcast_arrays(lists[:, :, None], lists[:, None, :])
+    inside = (firsts < padding) & (seconds < padding)
+    return np.stack([firsts[inside], seconds[inside]])
 
 
 class Sparse(AbstractMatrix):
@@ -140,6 +156,12 @@ class Sparse(AbstractMatrix):
 
     def scale(self, rows, cols):
         return Sparse(rows[self.sparsity.rows] * self.entries * cols[self.sparsity.cols], self.sparsity)
+
+    def gram(self, R):
+        rows, cols, (one, other) = self.sparsity.rows, self.sparsity.cols, self.sparsity.pairs
+        n = self.sparsity.by_col.shape[0]
+        products = self.entries[one] * self.entries[other] / R[rows[one]]
+        return jnp.zeros((n, n), products.dtype).at[cols[one], cols[other]].add(products)
 
     def dense(self):
         shape = (self.sparsity.by_row.shape[0], self.sparsity.by_col.shape[0])

@@ -49,6 +49,7 @@ def _everything(matrix: AbstractMatrix, x, y) -> dict:
         "col_lengths": matrix.col_lengths(),
         "dense": matrix.dense(),
         "scaled": matrix.scale(1 + y**2, 1 + x**2).dense(),
+        "gram": matrix.gram(1 + y**2),
     }
 
 
@@ -85,6 +86,7 @@ def test_dense_methods_are_those_of_numpy(name):
         "col_lengths": np.linalg.norm(matrix, axis=0),
         "dense": matrix,
         "scaled": np.diag(1 + y**2) @ matrix @ np.diag(1 + x**2),
+        "gram": matrix.T @ np.diag(1 / (1 + y**2)) @ matrix,
     }
     for method, value in expected.items():
         np.testing.assert_allclose(dense[method], value, rtol=1e-12, atol=1e-14, err_msg=method)
@@ -104,6 +106,12 @@ def test_sparse_gradients_are_those_of_dense_at_the_entries(name):
     np.testing.assert_allclose(thin.entries, dense.values[pattern.rows, pattern.cols], rtol=1e-10, atol=1e-12)
     for ours, theirs in zip(thin_vectors, dense_vectors, strict=True):
         np.testing.assert_allclose(ours, theirs, rtol=1e-10, atol=1e-12)
+
+
+@pytest.mark.parametrize("name", PATTERNS)
+def test_a_sparse_gram_matrix_is_symmetric_to_the_bit(name):
+    _, _, (thin, _) = both(name)
+    np.testing.assert_array_equal(thin["gram"], thin["gram"].T)
 
 
 def test_padded_lists_hold_every_entry_once_and_count_the_work():

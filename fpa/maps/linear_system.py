@@ -39,9 +39,8 @@ class LinearSystem(eqx.Module):
     G: Float[Array, "n n"]
 
     def __init__(self, A: AbstractMatrix, Rx: Float[Array, " n"], Ry: Float[Array, " m"]):
-        dense = A.dense()
         self.A, self.Rx, self.Ry = A, Rx, Ry
-        self.G = inverse_spd(jnp.diag(Rx) + (dense.T / Ry) @ dense)
+        self.G = inverse_spd(jnp.diag(Rx) + A.gram(Ry))
 
     def solve(self, wx: Float[Array, " n"], wy: Float[Array, " m"]) -> tuple[Float[Array, " n"], Float[Array, " m"]]:
         """Solve (R + M) [x; y] = [wx; wy]."""
