@@ -92,7 +92,7 @@ class Sparsity(eqx.Module):
     """The positions of the nonzero entries of an m x n matrix.
 
     Entry k stands at `(rows[k], cols[k])`. `by_row[i]` lists the entries of row i and `by_col[j]` those of
-    column j, padded with the number of entries. `pairs` are the pairs of entries in a common row, of which A'WA is made.
+    column j, padded with the number of entries. `pairs` are the pairs of entries in a common row, which make A'WA.
     """
 
     rows: Int[Array, " nnz"]
