@@ -17,7 +17,7 @@ from jax.typing import ArrayLike
 from jaxtyping import Array, Float, Int
 
 from fpa.cones import AbstractCone, NonNegative, PositiveSemidefinite, Product, SecondOrder, Zero
-from fpa.matrices import Sparsity
+from fpa.matrices import Sparsity, padded_size
 from fpa.programs import ConeProgram, Point
 
 _SPARSE_WHEN_BELOW = 0.1
@@ -253,8 +253,8 @@ def _sparsity(tensor: sp.csr_array, base: np.ndarray, shape: tuple[int, int]) ->
     """The pattern of A over all parameters, where its padded lists are short."""
     entries = np.flatnonzero((np.diff(tensor.indptr) > 0) | (base != 0))
     cols, rows = np.divmod(entries, shape[0])
-    sparsity = Sparsity(rows, cols, shape)
-    return sparsity if sparsity.padded_size < _SPARSE_WHEN_BELOW * math.prod(shape) else None
+    short = padded_size(rows, cols, shape) < _SPARSE_WHEN_BELOW * math.prod(shape)
+    return Sparsity(rows, cols, shape) if short else None
 
 
 def _recoveries(problem, conic, reductions, inverse) -> dict[str, _Recovery]:

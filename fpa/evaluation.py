@@ -46,7 +46,7 @@ class Curves(eqx.Module):
 
 
 def _numbers(values: np.ndarray) -> np.ndarray:
-    """What is not a number, as of a diverged iteration, made infinite."""
+    """What is not a number, as after an iteration that diverged, made infinite."""
     return np.where(np.isnan(values), np.inf, values)
 
 

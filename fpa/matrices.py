@@ -103,31 +103,41 @@ class Sparsity(eqx.Module):
 
     def __init__(self, rows: np.ndarray, cols: np.ndarray, shape: tuple[int, int]):
         self.rows, self.cols = jnp.asarray(rows, jnp.int32), jnp.asarray(cols, jnp.int32)
-        by_row = _padded_lists(rows, shape[0])
-        self.by_row, self.by_col = jnp.asarray(by_row), jnp.asarray(_padded_lists(cols, shape[1]))
-        self.pairs = jnp.asarray(_pairs(by_row, len(rows)))
+        self.by_row = jnp.asarray(_padded_lists(rows, shape[0]))
+        self.by_col = jnp.asarray(_padded_lists(cols, shape[1]))
+        self.pairs = jnp.asarray(_pairs(rows, shape[0]))
 
-    @property
-    def padded_size(self) -> int:
-        """How many products one application of A and one of A' cost."""
-        return self.by_row.size + self.by_col.size
+
+def padded_size(rows: np.ndarray, cols: np.ndarray, shape: tuple[int, int]) -> int:
+    """How many products one application of A and one of A' would cost with these nonzero entries."""
+    return sum(count * _width(owner, count) for owner, count in zip((rows, cols), shape, strict=True))
+
+
+def _width(owner: np.ndarray, count: int) -> int:
+    return max(int(np.bincount(owner, minlength=count).max(initial=0)), 1)
 
 
 def _padded_lists(owner: np.ndarray, count: int) -> np.ndarray:
     """For each of `count` owners the positions k with owner[k] equal to it, padded with len(owner)."""
-    lengths = np.bincount(owner, minlength=count)
-    order = np.argsort(owner, kind="stable")
-    slot = np.arange(len(owner)) - np.repeat(np.cumsum(lengths) - lengths, lengths)
-    lists = np.full((count, max(int(lengths.max(initial=0)), 1)), len(owner), np.int32)
+    order, lengths, starts = _sorted(owner, count)
+    slot = np.arange(len(owner)) - np.repeat(starts, lengths)
+    lists = np.full((count, _width(owner, count)), len(owner), np.int32)
     lists[owner[order], slot] = order
     return lists
 
 
-def _pairs(lists: np.ndarray, padding: int) -> np.ndarray:
-    """All pairs of numbers that stand in a common list, in both orders and with themselves."""
-    firsts, seconds = np.broadcast_arrays(lists[:, :, None], lists[:, None, :])
-    inside = (firsts < padding) & (seconds < padding)
-    return np.stack([firsts[inside], seconds[inside]])
+def _pairs(owner: np.ndarray, count: int) -> np.ndarray:
+    """All pairs of positions with the same owner, in both orders and with themselves."""
+    order, lengths, starts = _sorted(owner, count)
+    partners, first = lengths[owner[order]], starts[owner[order]]
+    within = np.arange(partners.sum()) - np.repeat(np.cumsum(partners) - partners, partners)
+    return np.stack([np.repeat(order, partners), order[np.repeat(first, partners) + within]]).astype(np.int32)
+
+
+def _sorted(owner: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Positions ordered by owner; of each owner how many it has, and where they start in that order."""
+    lengths = np.bincount(owner, minlength=count)
+    return np.argsort(owner, kind="stable"), lengths, np.cumsum(lengths) - lengths
 
 
 class Sparse(AbstractMatrix):

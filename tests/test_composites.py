@@ -63,8 +63,8 @@ def test_the_speed_of_a_method_is_its_iterations_times_their_cost():
 
 
 def test_a_table_tells_the_worst_run_and_counts_a_diverged_one_as_infinite():
-    values = np.array([[[1.0, 1e-5, 1e-9], [1.0, 1e9, np.nan], [1.0, 1e-7, 1e-9]]])
-    for end, largest in ((2, 1e9), (3, np.inf)):
+    values = np.array([[[1.0, 1e-5, 1e-9, 0], [1.0, 1e9, np.inf, np.nan], [1.0, 1e-7, 1e-9, 0]]])
+    for end, largest in ((2, 1e9), (3, np.inf), (4, np.inf)):
         gaps = {"L2O-PA": fpa.Curves({"objective": values[..., :end]}, np.isfinite(values[..., :end]))}
         (row,) = composite_results.reach(gaps, [1e-6], [end]).to_dict("records")
         assert row[f"largest gap at {end}"] == largest

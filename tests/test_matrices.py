@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from fpa.matrices import AbstractMatrix, Dense, Sparse, Sparsity
+from fpa.matrices import AbstractMatrix, Dense, Sparse, Sparsity, padded_size
 
 
 def _with_empty_lines() -> np.ndarray:
@@ -108,6 +108,14 @@ def test_sparse_gradients_are_those_of_dense_at_the_entries(name):
         np.testing.assert_allclose(ours, theirs, rtol=1e-10, atol=1e-12)
 
 
+def test_pairs_are_all_pairs_of_entries_in_a_row():
+    pattern = sparse(PATTERNS["wide"]).sparsity
+    rows = np.asarray(pattern.rows)
+    expected = {(a, b) for a in range(len(rows)) for b in range(len(rows)) if rows[a] == rows[b]}
+    assert set(zip(*np.asarray(pattern.pairs).tolist(), strict=True)) == expected
+    assert pattern.pairs.shape == (2, len(expected))
+
+
 @pytest.mark.parametrize("name", PATTERNS)
 def test_a_sparse_gram_matrix_is_symmetric_to_the_bit(name):
     _, _, (thin, _) = both(name)
@@ -123,7 +131,7 @@ def test_padded_lists_hold_every_entry_once_and_count_the_work():
         assert sorted(k for line in held for k in line) == list(range(nnz))
         assert all(int(owner[k]) == line for line, entries in enumerate(held) for k in entries)
     assert pattern.by_row.shape == (6, 6) and pattern.by_col.shape == (6, 2)
-    assert pattern.padded_size == 36 + 12
+    assert padded_size(np.asarray(pattern.rows), np.asarray(pattern.cols), matrix.shape) == 36 + 12
 
 
 def test_a_batch_shares_the_pattern():

@@ -143,8 +143,7 @@ SIGMAS = [f"sigma = 1e-{k}" for k in (2, 3, 4)]
 UNLIKE = {
     ("C16", "04_reduced_noise"): {
         "yes": dict.fromkeys(SIGMAS, 0.7),
-        "no": dict(zip(SIGMAS, (0.7, 0.7, 0.8), strict=True)),
-        "exceeded": dict(zip(SIGMAS, (0.9, 0.9, 1.0), strict=True)),
+        "no": dict(zip(SIGMAS, (0.9, 0.9, 1.0), strict=True)),
     },
     ("C17", "04_more_observations"): {"yes": {"q = 40": 0.29, "q = 60": 0.29}, "no": {"q = 40": 0.29, "q = 60": 0.2}},
     ("C19", "04_dynamic_dense"): {

@@ -141,8 +141,9 @@ def reach(gaps: Mapping[str, fpa.Curves], levels: Sequence[float], marks: Sequen
 
 def _largest(curve: fpa.Curves) -> dict[str, float]:
     """The largest gap at the end, infinite where a run diverged to what is not a number."""
-    last = curve.values["objective"][..., -1]
-    return {f"largest gap at {curve.values['objective'].shape[-1]}": float(np.nan_to_num(last, nan=np.inf).max())}
+    values = curve.values["objective"]
+    last = np.where(np.isnan(values[..., -1]), np.inf, values[..., -1])
+    return {f"largest gap at {values.shape[-1]}": float(last.max())}
 
 
 def biases(models: Mapping[str, fpa.Solver], instances: Instances, num_steps: int) -> pd.DataFrame:

@@ -14,6 +14,8 @@ from fpa.study.plotting import comparable
 OTHERS = ("SCS", "SCS+AA", "SCS+AA-II", "SCS tuned")
 _METRICS = ("fixed_point", "fixed_point_normalized", "primal", "dual", "gap")
 
+_CHUNK = 128  # small instances: more at once
+
 
 def evaluate(
     distributions: Sequence[fpa.AbstractConeDistribution],
@@ -24,11 +26,10 @@ def evaluate(
     description: str,
 ) -> fpa.Curves:
     """`fpa.evaluate_models` of the solvers of each dataset on its distribution; all of them are the first axis."""
+    chunk = min(_CHUNK, num_instances)
     return join(
         [
-            fpa.evaluate_models(
-                several, distribution, key, num_instances, num_steps, chunk=128, description=description
-            )
+            fpa.evaluate_models(several, distribution, key, num_instances, num_steps, chunk, description)
             for several, distribution in zip(solvers, distributions, strict=True)
         ]
     )
