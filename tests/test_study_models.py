@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pandas as pd
 import pytest
@@ -198,3 +199,21 @@ def test_stored_curves_depend_on_the_code_of_all_that_a_solver_is_made_of():
     found = residuals._modules(safe)
     assert {"fpa.maps.scs", "fpa.maps.metric", "fpa.accelerators.safeguard", "fpa.accelerators.anderson"} <= found
     assert all(name.startswith("fpa.") for name in found)
+
+
+class Elsewhere(fpa.AbstractSplitting):
+    """A splitting whose code the store does not cover."""
+
+    def bind(self, program):
+        return fpa.SCS().bind(program)
+
+
+def test_curves_of_classes_defined_elsewhere_are_not_stored(clone):
+    with pytest.raises(StudyError, match=r"Solver is made of classes of .*test_study_models, whose changes"):
+        residuals.curves(LASSO, {"SCS": [fpa.Solver(Elsewhere())]}, 0, 3, 4)
+
+
+def test_curves_are_told_apart_by_all_bits_of_the_numbers():
+    one, other = (fpa.Solver(fpa.SCS(scale=jnp.asarray(scale))) for scale in (1.0, 1.0 + 1e-12))
+    assert residuals._identify(one) != residuals._identify(other)
+    assert residuals._identify(one) == residuals._identify(fpa.Solver(fpa.SCS(scale=jnp.asarray(1.0))))

@@ -5,11 +5,14 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import equinox as eqx
 import jax
 import numpy as np
 
 import fpa
 from fpa.evaluation import METRICS, join
+from fpa.study.errors import StudyError
+from fpa.study.files import sha256
 from fpa.study.store import Format, cached, identify
 
 
@@ -36,26 +39,40 @@ def _curves(
     num_steps: int,
 ) -> fpa.Curves:
     key = fpa.role_key(seed, "test")
-    config = {"seed": seed, "num_instances": num_instances, "num_steps": num_steps}
+    config = {"seed": seed, "num_instances": num_instances, "num_steps": num_steps, "jax": jax.__version__}
+    config |= {"device": jax.devices()[0].device_kind}
     return cached(
         f"curves/{type(distribution).__name__}",
         functools.partial(fpa.evaluate, solver, distribution, key, num_instances, num_steps, description=name),
-        config=config | {"distribution": identify(distribution), "solver": identify(solver)},
+        config=config | {what: _identify(part) for what, part in (("family", distribution), ("solver", solver))},
         code=sorted({"fpa.evaluation"} | _modules(distribution) | _modules(solver)),
         format=_CURVES,
     )
 
 
-def _modules(tree: Any) -> set[str]:
-    """The modules of `fpa` that define what a distribution or solver is made of."""
+def _identify(module: eqx.Module) -> list[str]:
+    """What tells a module from others: its structure and all bits of its numbers."""
+    leaves = [np.asarray(leaf) for leaf in jax.tree.leaves(module)]
+    return [identify(module), sha256(b"".join(leaf.tobytes() for leaf in leaves))]
+
+
+def _modules(module: eqx.Module) -> set[str]:
+    """The modules of `fpa` that define what a distribution or solver is made of; StudyError for any other."""
     found = set[str]()
 
     def note(node: Any) -> bool:
-        found.add(type(node).__module__)
+        if isinstance(node, eqx.Module):
+            found.add(type(node).__module__)
         return False
 
-    jax.tree.flatten(tree, is_leaf=note)
-    return {name for name in found if name.startswith("fpa.")}
+    jax.tree.flatten(module, is_leaf=note)
+    foreign = sorted(name for name in found if not name.startswith("fpa."))
+    if foreign:
+        raise StudyError(
+            f"{type(module).__name__} is made of classes of {', '.join(foreign)}, "
+            "whose changes the store would not see; use fpa.evaluate_models."
+        )
+    return found
 
 
 def _save(curves: fpa.Curves, path: Path) -> None:

@@ -22,6 +22,7 @@ from typing import Any
 from fpa.study import claims, manifest, quiet, runs
 from fpa.study.errors import RunFailed
 from fpa.study.execute import execute, stop_all
+from fpa.study.plan import Plan
 from fpa.study.runs import Spec
 from fpa.study.state import Study, finished, make_key
 from fpa.study.store import LEDGER
@@ -42,24 +43,22 @@ def run(study: Study, names: Sequence[str] = (), fresh: bool = False, jobs: int 
         runs.check_parameters(spec, study.profile, study.root)
     environment = {"FPA_PROGRESS": _terminal(), "FPA_FRESH": str(time.time() if fresh else 0)}
     environment |= {quiet.RUNNER: str(os.getpid())} if study.times_count else {}
-    todo, failed, early = list(selected), set[str](), set[str]()
+    plan = Plan(study, selected, early=not fresh)
+    failed = set[str]()
     under_way: dict[Future[bool], Spec] = {}
     with _threads(jobs) as pool:
-        while todo or under_way:
-            for spec in _ready(study, todo, list(under_way.values()), jobs, fresh):
-                early |= {spec.name} if _unfinished(spec, [*todo, *under_way.values()]) else set()
-                todo.remove(spec)
-                if set(spec.needs) & failed:
-                    failed.add(spec.name)
-                    _say(spec, "not run, because it needs a run that failed")
-                elif fresh or not _up_to_date(study, spec):
-                    _say(spec, f"running{_time_left(study, [spec, *todo], jobs)}")
-                    under_way[pool.submit(_attempt, study, spec, environment)] = spec
-            for future in wait(under_way, return_when=FIRST_COMPLETED).done:
-                spec = under_way.pop(future)
-                failed |= set() if future.result() else {spec.name}
-                todo += [spec] if spec.name in early - failed else []
-                early.discard(spec.name)
+        while plan.todo or under_way:
+            spec = plan.take(list(under_way.values())) if len(under_way) < jobs else None
+            if spec is None:
+                for future in wait(under_way, return_when=FIRST_COMPLETED).done:
+                    spec = under_way.pop(future)
+                    failed |= set() if future.result() or spec in plan.todo else {spec.name}
+            elif set(spec.needs) & failed:
+                failed.add(spec.name)
+                _say(spec, "not run, because it needs a run that failed")
+            elif fresh or not _up_to_date(study, spec):
+                _say(spec, f"running{_time_left(study, [spec, *plan.todo], jobs)}")
+                under_way[pool.submit(_attempt, study, spec, environment)] = spec
     return [spec.name for spec in selected if spec.name in failed]
 
 
@@ -72,30 +71,6 @@ def _threads(jobs: int) -> Iterator[ThreadPoolExecutor]:
         except BaseException:
             stop_all()
             raise
-
-
-def _ready(study: Study, todo: Sequence[Spec], under_way: Sequence[Spec], jobs: int, fresh: bool = False) -> list[Spec]:
-    """The next runs to begin, as many as there is room for: those that read nothing unfinished.
-
-    Where there are not enough, runs that load models which are there already begin early: the runs that make them will
-    most likely keep them. They come up again afterwards, to be done anew if these models have changed.
-    """
-    unfinished = [*todo, *under_way]
-    free = [spec for spec in todo if not _unfinished(spec, unfinished)]
-    early = [spec for spec in todo if spec not in free and not fresh and _has_models(study, spec, unfinished)]
-    return [*free, *early][: jobs - len(under_way)]
-
-
-def _unfinished(spec: Spec, unfinished: Sequence[Spec]) -> bool:
-    """Whether a run reads what one of the unfinished makes."""
-    return bool({*spec.needs, *spec.sources} & {other.name for other in unfinished})
-
-
-def _has_models(study: Study, spec: Spec, unfinished: Sequence[Spec]) -> bool:
-    """Whether a run reads nothing of unfinished runs but models that are there, by its profile."""
-    needed = {*spec.needs} & {other.name for other in unfinished}
-    models = all(name.startswith("models/") and (study.folder / name).is_file() for name in spec.loads)
-    return models and not needed
 
 
 def _up_to_date(study: Study, spec: Spec) -> bool:

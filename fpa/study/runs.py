@@ -103,9 +103,10 @@ def _spec(name: str, fields: Mapping[str, Any], earlier: Mapping[str, Spec]) -> 
     parameters = _mapping(fields["parameters"], f"In runs.yaml, the field parameters of run {name}")
     parameters = {key: _mapping(value, f"In runs.yaml, {key} of run {name}") for key, value in parameters.items()}
     _refuse(set(parameters) - {"every", *PROFILES}, f"In runs.yaml, run {name} gives parameters for no profile: {{}}.")
-    needs, makes = (tuple(fields[field]) for field in ("needs", "makes"))
+    lists = {field: _list(name, field, fields[field]) for field in ("needs", "loads", "makes")}
+    needs, makes = lists["needs"], lists["makes"]
     _refuse(set(needs) - set(earlier), f"In runs.yaml, run {name} needs {{}}, which is no earlier run.")
-    loads, sources = _loads(name, fields["loads"], earlier)
+    loads, sources = _loads(name, lists["loads"], earlier)
     threads = _threads(name, fields.get("threads"))
     return Spec(name, fields["notebook"], needs, loads, sources, makes, parameters, threads)
 
@@ -118,12 +119,18 @@ def _loads(name: str, entries: Iterable[str], earlier: Mapping[str, Spec]) -> tu
         f"In runs.yaml, run {name} loads {{}}, which is no earlier run nor made by one.",
     )
     several = {entry: _readable(earlier[entry].makes) if entry in earlier else (entry,) for entry in entries}
-    loads = tuple(product for products in several.values() for product in products)
+    loads = tuple(dict.fromkeys(product for products in several.values() for product in products))
     return loads, tuple(dict.fromkeys(makers.get(entry, entry) for entry in several))
 
 
 def _readable(products: Iterable[str]) -> tuple[str, ...]:
     return tuple(product for product in products if product.startswith(("data/", "models/", "tables/")))
+
+
+def _list(name: str, field: str, value: Any) -> tuple[str, ...]:
+    if not isinstance(value, list):
+        raise StudyError(f"In runs.yaml, run {name} has {field}: {value!r} where a list was expected.")
+    return tuple(value)
 
 
 def _threads(name: str, number: Any) -> int | None:
