@@ -53,6 +53,17 @@ def test_a_regression_that_knows_the_solution_starts_there():
     np.testing.assert_allclose(start.x, seen.points.x[35:], atol=1e-5)
 
 
+def test_all_features_at_once_find_what_no_single_one_shows():
+    """A gain that is the sum of all features, on families each of which is predicted from the others alone."""
+    table = _table(40)
+    table[prospects.GAIN] = table[list(features.WORDS)].sum(axis=1)
+    together = prospects.all_at_once(table)
+    assert prospects.agreement(together) > 0.95 > prospects.agreement(prospects.leave_one_out(table))
+    changed = table.copy()
+    changed.loc[3, prospects.GAIN] += 100
+    assert prospects.all_at_once(changed).at[3, "predicted"] == pytest.approx(together.at[3, "predicted"])
+
+
 def _table(num=12, noise=0.0, seed=0):
     """Families whose gain follows one feature."""
     rng = np.random.default_rng(seed)

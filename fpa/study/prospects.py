@@ -18,6 +18,10 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
 from numpy.typing import ArrayLike
 from scipy.stats import rankdata, theilslopes
+from sklearn.linear_model import RidgeCV
+from sklearn.model_selection import LeaveOneOut, cross_val_predict
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
 
 import fpa
 from fpa.study.errors import StudyError
@@ -108,9 +112,16 @@ def leave_one_out(table: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["family", "feature", "predicted", GAIN])
 
 
+def all_at_once(table: pd.DataFrame) -> pd.DataFrame:
+    """For each family, the gain that a ridge regression on all features predicts, fitted to the other families."""
+    model = make_pipeline(StandardScaler(), RidgeCV(np.logspace(-2, 3, 11)))
+    found = cross_val_predict(model, table[list(WORDS)], table[GAIN], cv=LeaveOneOut())
+    return pd.DataFrame({"family": table["family"], "predicted": found, GAIN: table[GAIN]})
+
+
 def agreement(predictions: pd.DataFrame) -> float:
-    """Spearman's correlation between predicted and reached gains."""
-    return float(_spearman(predictions["predicted"], predictions[GAIN]))
+    """Spearman's correlation between predicted and reached gains, to three digits."""
+    return round(float(_spearman(predictions["predicted"], predictions[GAIN])), 3) + 0.0
 
 
 @dataclass(frozen=True)
@@ -126,15 +137,23 @@ class Benefit:
 
     def __str__(self) -> str:
         told = f"expect {self.gain:.3g} times smaller residuals than SCS ({self.low:.2g} to {self.high:.2g})"
-        return f"{told}, judging by the {WORDS[self.feature]} ({self.features[self.feature]:.3g})"
+        return f"{told}, judging by one feature: {WORDS[self.feature]}, here {self.features[self.feature]:.3g}"
 
     def draw(self) -> Figure:
         """The families of the study, and where this one falls."""
         figure, axes = plt.subplots(figsize=(5.0, 3.4), layout="constrained")
         draw_feature(axes, self.table, self.feature)
-        axes.axvline(self.features[self.feature], color="0.4", linestyle=":", label="this family")
+        range_ = [[self.gain - self.low], [self.high - self.gain]]
+        where = {"x": self.features[self.feature], "y": self.gain}
+        axes.errorbar(
+            **where, yerr=range_, fmt="D", color="#D55E00", capsize=4, label="this family: two in three fall here"
+        )
         figure.legend(*axes.get_legend_handles_labels(), loc="outside lower center", ncols=3, frameon=False)
-        figure.suptitle(f"Expected gain {self.gain:.2g}, judging by {len(self.table)} families", fontsize=10)
+        figure.suptitle(
+            f"Expected gain {self.gain:.2g}, in two of three cases {self.low:.2g} to {self.high:.2g}, "
+            f"judging by {len(self.table)} families",
+            fontsize=9,
+        )
         return figure
 
 
