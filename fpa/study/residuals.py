@@ -39,8 +39,8 @@ def _curves(
     num_steps: int,
 ) -> fpa.Curves:
     key = fpa.role_key(seed, "test")
-    config = {"seed": seed, "num_instances": num_instances, "num_steps": num_steps, "jax": jax.__version__}
-    config |= {"device": jax.devices()[0].device_kind}
+    config = {"seed": seed, "num_instances": num_instances, "num_steps": num_steps}
+    config |= {"jax": jax.__version__, "equinox": eqx.__version__, "device": jax.devices()[0].device_kind}
     return cached(
         f"curves/{type(distribution).__name__}",
         functools.partial(fpa.evaluate, solver, distribution, key, num_instances, num_steps, description=name),
@@ -66,13 +66,13 @@ def _modules(module: eqx.Module) -> set[str]:
         return False
 
     jax.tree.flatten(module, is_leaf=note)
-    foreign = sorted(name for name in found if not name.startswith("fpa."))
+    foreign = sorted(name for name in found if not name.startswith(("fpa.", "equinox.")))
     if foreign:
         raise StudyError(
             f"{type(module).__name__} is made of classes of {', '.join(foreign)}, "
             "whose changes the store would not see; use fpa.evaluate_models."
         )
-    return found
+    return {name for name in found if name.startswith("fpa.")}
 
 
 def _save(curves: fpa.Curves, path: Path) -> None:
