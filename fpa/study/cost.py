@@ -39,7 +39,7 @@ def cost(
     iterations only, one in between; `ms per instance` is all of `num_steps`, networks included. Methods whose
     iterations run the same compiled program share its time, whatever their numbers. Differences magnify what disturbs
     the machine, so they are taken between the shortest of up to `rounds` rounds, over more iterations where the batch
-    is small, with no other run beside them; a call that has taken `patience` seconds sits the others out.
+    is small, with no other run beside them; a call that has taken `patience` seconds in two rounds sits the others out.
     """
     rows = []
     firsts = {name: traced(solvers[0]) for name, solvers in methods.items()}
@@ -84,14 +84,14 @@ def instances(distribution: fpa.AbstractDistribution, key: PRNGKeyArray, num_ins
 def _shortest(calls: Mapping[Any, Callable[[], Any]], rounds: int, patience: float) -> dict[Any, float]:
     """The fewest seconds of every call in up to `rounds` rounds, after one that is not counted.
 
-    One that has taken `patience` seconds sits the others out.
+    One that has taken `patience` seconds sits the others out, but for the second: one alone may have been disturbed.
     """
     for call in calls.values():
         jax.block_until_ready(call())
     seconds: dict[Any, list[float]] = {case: [] for case in calls}
     with quiet():
         for case, call in [*calls.items()] * rounds:
-            if sum(seconds[case]) < patience:
+            if len(seconds[case]) < 2 or sum(seconds[case]) < patience:
                 begun = time.perf_counter()
                 jax.block_until_ready(call())
                 seconds[case].append(time.perf_counter() - begun)
