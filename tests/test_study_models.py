@@ -149,6 +149,21 @@ def test_time_is_spent_at_every_iteration_and_where_networks_are_asked():
         cost.over_time(prices, pd.DataFrame(rows), {"asked": [asked]}, 2)
 
 
+def test_every_call_is_timed_twice_and_a_dear_one_not_oftener(monkeypatch):
+    """By a clock that only calls move."""
+    now, calls, duration = [0.0], [], {"dear": iter([9, 7.0, 3.0]), "cheap": iter([0.5] * 6)}
+
+    def call(name):
+        calls.append(name)
+        now[0] += next(duration[name])
+
+    monkeypatch.setattr(cost.time, "perf_counter", lambda: now[0])
+    shortest = cost._shortest({name: lambda name=name: call(name) for name in duration}, rounds=5, patience=1.0)
+    assert shortest == {"dear": 3.0, "cheap": 0.5}
+    assert (calls.count("dear"), calls.count("cheap")) == (3, 3)
+    assert cost._shortest({"cheap": lambda: call("cheap")}, rounds=2, patience=9.0) == {"cheap": 0.5}
+
+
 def test_costs_are_those_of_the_instances_of_the_curves():
     key = fpa.role_key(0, "test")
     alone = jax.tree.map(lambda leaf: leaf[0], cost.instances(LASSO, key, 1))
