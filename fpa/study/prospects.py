@@ -146,7 +146,12 @@ class Benefit:
         range_ = [[self.gain - self.low], [self.high - self.gain]]
         where = {"x": self.features[self.feature], "y": self.gain}
         axes.errorbar(
-            **where, yerr=range_, fmt="D", color="#D55E00", capsize=4, label="this family: two in three fall here"
+            **where,  # pyright: ignore[reportArgumentType]
+            yerr=range_,
+            fmt="D",
+            color="#D55E00",
+            capsize=4,
+            label="this family: two in three fall here",
         )
         figure.legend(*axes.get_legend_handles_labels(), loc="outside lower center", ncols=3, frameon=False)
         figure.suptitle(
