@@ -142,24 +142,30 @@ def test_a_claim_of_section_6_is_decided_by_the_rates_of_its_methods(claim, rate
 SIGMAS = [f"sigma = 1e-{k}" for k in (2, 3, 4)]
 UNLIKE = {
     ("C16", "04_reduced_noise"): {
-        "yes": dict.fromkeys(SIGMAS, 0.7),
-        "no": dict(zip(SIGMAS, (0.9, 0.9, 1.0), strict=True)),
+        "yes": [dict.fromkeys(SIGMAS, 0.7)],
+        "no": [dict(zip(SIGMAS, rates, strict=True)) for rates in ((0.7, 0.7, 0.8), (0.9, 0.9, 1.0))],
     },
-    ("C17", "04_more_observations"): {"yes": {"q = 40": 0.29, "q = 60": 0.29}, "no": {"q = 40": 0.29, "q = 60": 0.2}},
+    ("C17", "04_more_observations"): {
+        "yes": [{"q = 40": 0.29, "q = 60": 0.29}],
+        "no": [{"q = 40": 0.29, "q = 60": 0.2}],
+    },
     ("C19", "04_dynamic_dense"): {
-        "yes": {"2 steps": 0.11, "3 steps": 0.5},
-        "no": {"2 steps": 0.5, "3 steps": 0.1},
-        "exceeded": {"2 steps": 0.5, "3 steps": 0.5},
+        "yes": [{"2 steps": 0.11, "3 steps": 0.5}],
+        "no": [{"2 steps": 0.5, "3 steps": 0.1}],
+        "exceeded": [{"2 steps": 0.5, "3 steps": 0.5}],
     },
 }
 
 
-@pytest.mark.parametrize(("claim", "run", "holds"), [(*key, holds) for key, case in UNLIKE.items() for holds in case])
-def test_a_claim_that_compares_panels_looks_at_each(claim, run, holds, tmp_path):
+@pytest.mark.parametrize(
+    ("claim", "run", "holds", "rates"),
+    [(*key, holds, rates) for key, case in UNLIKE.items() for holds in case for rates in case[holds]],
+)
+def test_a_claim_that_compares_panels_looks_at_each(claim, run, holds, rates, tmp_path):
     """SCS and AA fall at 0.1 with 20 observations and at 0.08 elsewhere, the learned method as told."""
     (tmp_path / "data").mkdir()
     slow = 0.08 if claim == "C17" else 0.1
-    panels = {panel: {"SCS": slow, "SCS+AA": slow, MLP: rate} for panel, rate in UNLIKE[claim, run][holds].items()}
+    panels = {panel: {"SCS": slow, "SCS+AA": slow, MLP: rate} for panel, rate in rates.items()}
     base = {"q = 20": {"SCS": 0.1, "SCS+AA": 0.1, MLP: 0.3}}
     for name, frame in {"04_fixed_source": base, run: panels}.items():
         _frame(name, frame).to_csv(tmp_path / "data" / f"{name}.csv", index=False)
