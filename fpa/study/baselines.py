@@ -2,10 +2,8 @@
 
 from collections.abc import Sequence
 
-import numpy as np
-
 import fpa
-from fpa.study import models
+from fpa.study import models, residuals
 from fpa.study.plotting import comparable
 from fpa.study.session import Run
 from fpa.study.store import identify
@@ -48,11 +46,10 @@ def reading(name: str, curves: fpa.Curves, level: float, at: Sequence[int]) -> d
 
     The crossing is 0 if there is none, and absent for a method that iterates another map.
     """
-    worst = np.maximum.reduce([curves.values[metric] for metric in ("primal", "dual", "gap")]).mean(axis=(0, 1))
     crossing = int(fpa.iterations_to(curves.mean("fixed_point"), level))
     return {
         f"iterations to {level:g}": crossing if comparable("fixed_point", name) else None,
-        **{f"worst at {iteration}": worst[iteration - 1] for iteration in at},
+        **{f"worst {when}": value for when, value in residuals.worst(curves, at).items()},
     }
 
 

@@ -36,7 +36,8 @@ def execute(notebook: Path, copy: Path, parameters: Mapping[str, Any], environme
     copy is then left in place.
     """
     jupyter = copy.parent / "jupyter"
-    write_kernel_spec(str(jupyter / "kernels" / "python3"), extra_arguments=["--log-level=ERROR"])
+    forked = {"metadata": {"kernel_provisioner": {"provisioner_name": headless.PROVISIONER}}}
+    write_kernel_spec(str(jupyter / "kernels" / "python3"), forked, extra_arguments=["--log-level=ERROR"])
     seen = {
         "OPENBLAS_NUM_THREADS": "1",
         **os.environ,

@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-PRELOAD = [__name__, "papermill"]
+PRELOAD = [__name__, "fpa.study.warm"]
+PROVISIONER = "fpa-forked"
 # For formats of JSON that no notebook has, this package compiles a grammar whenever it is imported, for a second.
 sys.modules["rfc3987_syntax"] = None  # pyright: ignore[reportArgumentType]
 
@@ -32,6 +33,9 @@ def run(
     from papermill import execute_notebook
     from traitlets.config import Config
 
+    from fpa.study import kernels
+
     config = Config({"KernelManager": {"transport": "ipc", "ip": str(sockets / "kernel")}})
     options = {"kernel_name": "python3", "cwd": notebook.parent, "progress_bar": False, "config": config}
-    execute_notebook(notebook, copy, parameters, **options)
+    with kernels.waiting():
+        execute_notebook(notebook, copy, parameters, **options)

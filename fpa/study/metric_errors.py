@@ -66,9 +66,10 @@ class Instances:
 def summary(curves: fpa.Curves, iterations: Sequence[int], last: int) -> dict[str, float]:
     """Mean squared errors after some iterations; after `last`, how far off the mean may be, and the median.
 
-    The standard error is that of the mean over instances, each the mean of all models.
+    The standard error is that of the mean over instances, each the mean of all models. What is not a number counts as
+    infinite.
     """
-    error = curves.values["error"]
+    error = np.where(np.isnan(curves.values["error"]), np.inf, curves.values["error"])
     spread = error[:, :, last - 1].mean(axis=0).std(ddof=1) / np.sqrt(error.shape[1])
     means = {f"at {k}": float(error[:, :, k - 1].mean()) for k in iterations}
     return means | {f"± at {last}": float(spread), f"median at {last}": float(np.median(error[:, :, last - 1]))}

@@ -85,9 +85,3 @@ def correlations(table: pd.DataFrame) -> pd.DataFrame:
             found: Any = spearmanr(table[f"gain over {word}"], table[feature])
             rows.append({"gain over": word, "feature": feature, "rho": found.statistic, "p": found.pvalue})
     return pd.DataFrame(rows)
-
-
-def worst(curves: fpa.Curves, iterations: Sequence[int]) -> dict[str, float]:
-    """The mean over instances and models of the worst of primal residual, dual residual and gap, after iterations."""
-    largest = np.maximum.reduce([curves.values[name] for name in ("primal", "dual", "gap")]).mean(axis=(0, 1))
-    return {f"at {k}": float(largest[k - 1]) for k in iterations}

@@ -136,26 +136,18 @@ class Benefit:
     table: pd.DataFrame
 
     def __str__(self) -> str:
-        told = f"expect {self.gain:.3g} times smaller residuals than SCS ({self.low:.2g} to {self.high:.2g})"
+        told = f"expect {self.gain:.3g} times smaller residuals than SCS ({self.low:.3g} to {self.high:.3g})"
         return f"{told}, judging by one feature: {WORDS[self.feature]}, here {self.features[self.feature]:.3g}"
 
     def draw(self) -> Figure:
         """The families of the study, and where this one falls."""
         figure, axes = plt.subplots(figsize=(5.0, 3.4), layout="constrained")
         draw_feature(axes, self.table, self.feature)
-        range_ = [[self.gain - self.low], [self.high - self.gain]]
-        where = {"x": self.features[self.feature], "y": self.gain}
-        axes.errorbar(
-            **where,  # pyright: ignore[reportArgumentType]
-            yerr=range_,
-            fmt="D",
-            color="#D55E00",
-            capsize=4,
-            label="this family: two in three fall here",
-        )
+        here, range_ = self.features[self.feature], [[self.gain - self.low], [self.high - self.gain]]
+        axes.errorbar(here, self.gain, range_, fmt="D", color="#D55E00", capsize=4, label="this family")
         figure.legend(*axes.get_legend_handles_labels(), loc="outside lower center", ncols=3, frameon=False)
         figure.suptitle(
-            f"Expected gain {self.gain:.2g}, in two of three cases {self.low:.2g} to {self.high:.2g}, "
+            f"Expected gain {self.gain:.3g}, in two of three cases {self.low:.3g} to {self.high:.3g}, "
             f"judging by {len(self.table)} families",
             fontsize=9,
         )

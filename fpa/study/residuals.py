@@ -10,7 +10,7 @@ import jax
 import numpy as np
 
 import fpa
-from fpa.evaluation import METRICS, join
+from fpa.evaluation import CHUNK, METRICS, join
 from fpa.study.errors import StudyError
 from fpa.study.files import sha256
 from fpa.study.store import Format, cached, identify
@@ -30,6 +30,13 @@ def curves(
     }
 
 
+def worst(curves: fpa.Curves, iterations: Sequence[int]) -> dict[str, float]:
+    """The mean over instances and models of the worst of primal residual, dual residual and gap, after iterations."""
+    largest = np.maximum.reduce([curves.values[metric] for metric in ("primal", "dual", "gap")])
+    mean = np.where(np.isnan(largest), np.inf, largest).mean(axis=(0, 1))
+    return {f"at {k}": float(mean[k - 1]) for k in iterations}
+
+
 def _curves(
     distribution: fpa.AbstractConeDistribution,
     solver: fpa.Solver,
@@ -38,12 +45,12 @@ def _curves(
     num_instances: int,
     num_steps: int,
 ) -> fpa.Curves:
-    key = fpa.role_key(seed, "test")
+    key, chunk = fpa.role_key(seed, "test"), min(CHUNK, num_instances)
     config = {"seed": seed, "num_instances": num_instances, "num_steps": num_steps}
     config |= {"jax": jax.__version__, "equinox": eqx.__version__, "device": jax.devices()[0].device_kind}
     return cached(
         f"curves/{type(distribution).__name__}",
-        functools.partial(fpa.evaluate, solver, distribution, key, num_instances, num_steps, description=name),
+        functools.partial(fpa.evaluate, solver, distribution, key, num_instances, num_steps, chunk, name),
         config=config | {what: _identify(part) for what, part in (("family", distribution), ("solver", solver))},
         code=sorted({"fpa.evaluation"} | _modules(distribution) | _modules(solver)),
         format=_CURVES,

@@ -40,6 +40,7 @@ from fpa.study.files import data_of, find_product, find_root, model_of
 from fpa.study.store import record
 from fpa.study.writing import atomic
 
+_WORTH_KEEPING = 0.1  # seconds of compiling
 _PIXELS_PER_INCH = 100  # on the notebook's page
 _PNG = {"format": "png", "metadata": {"Software": None}}
 _PDF = {"format": "pdf", "metadata": {"Creator": None, "Producer": None, "CreationDate": None}}
@@ -119,6 +120,8 @@ def begin(run: str, profile: str = "smoke", namespace: MutableMapping[str, Any] 
     jax.config.update("jax_enable_x64", True)
     compile_quickly(profile == "smoke")
     jax.config.update("jax_compilation_cache_dir", str(root / ".store" / "compiled"))
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", _WORTH_KEEPING)
+    jax.config.update("jax_traceback_in_locations_limit", 0)  # XLA need not know which line a number comes from
     plotting.style(quick=profile == "smoke")
     parameters = _in_effect(spec, profile, specs, namespace)
     print(f"{run}, profile {profile}: {', '.join(f'{name} = {value!r}' for name, value in parameters.items())}")
