@@ -1,6 +1,5 @@
 """Kernels that are forked: they start with everything imported, in their notebook's place, and leave nothing behind."""
 
-import os
 import signal
 
 import psutil
