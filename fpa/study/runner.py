@@ -42,7 +42,7 @@ def run(study: Study, names: Sequence[str] = (), fresh: bool = False, jobs: int 
     for spec in selected:
         runs.check_parameters(spec, study.profile, study.root)
     environment = {"FPA_PROGRESS": _terminal(), "FPA_FRESH": str(time.time() if fresh else 0)}
-    environment |= {quiet.RUNNER: str(os.getpid())} if study.times_count else {}
+    environment |= {quiet.QUIET: "1"} if study.times_count else {}
     plan = Plan(study, selected, early=not fresh)
     failed = set[str]()
     under_way: dict[Future[bool], Spec] = {}

@@ -112,7 +112,7 @@ class Run:
 
 def begin(run: str, profile: str = "smoke", namespace: MutableMapping[str, Any] | None = None) -> Run:
     """Begin a run: double precision, the study's look, and the parameters in effect, set in `namespace` too."""
-    quiet.wait()
+    quiet.take_part()
     root = find_root()
     specs = runs.load(root)
     (spec,) = (spec for spec in runs.select(specs, [run]) if spec.name == run)
