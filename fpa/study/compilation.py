@@ -20,8 +20,7 @@ def compile_quickly(quickly: bool = True) -> None:
     flag that it does not know, so flags are set for the version that is known to have them.
     """
     jax.config.update("jax_disable_most_optimizations", quickly)
-    if quickly:
-        gc.set_threshold(*_ALLOCATIONS)
+    gc.set_threshold(*_ALLOCATIONS)
     if quickly and version.__version_info__[:2] == _KNOWN:
         flags = os.environ.get("XLA_FLAGS", "").split()
         os.environ["XLA_FLAGS"] = " ".join(dict.fromkeys([*flags, *_QUICK]))

@@ -21,7 +21,7 @@ from fpa.study.errors import StudyError
 from fpa.study.plotting import METHODS, METRICS, add_legend, limit_height
 from fpa.study.quiet import quiet
 
-_MANY, _AT_LEAST = 500, 100
+_MANY, _AT_LEAST = 500, 50
 
 
 def cost(

@@ -31,8 +31,7 @@ def num_threads() -> int:
 PROFILES = {
     profile.name: profile
     for profile in (
-        # One notebook more than there are processors: each of them waits now and then.
-        Profile("smoke", "each notebook once, with its own default parameters", num_threads() + 1, once=True),
+        Profile("smoke", "each notebook once, with its own default parameters", num_threads(), once=True),
         Profile("laptop", "2 cores, no accelerator; the profile whose results are committed", jobs=2),
         Profile("paper", "the paper's sizes and numbers of updates; wants a GPU"),
     )
