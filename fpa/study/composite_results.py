@@ -84,11 +84,6 @@ def step_ratio(instances: Instances) -> float:
     return float(np.median(jax.vmap(one)(instances.parameters)))
 
 
-def shown(methods: Mapping[str, list[fpa.Solver]], names: Sequence[str]) -> dict[str, list[fpa.Solver]]:
-    """Those of the methods that are named, or all where none is."""
-    return {name: solvers for name, solvers in methods.items() if name in names or not names}
-
-
 def curves(instances: Instances, methods: Mapping[str, Sequence[fpa.Solver]], num_steps: int) -> dict[str, fpa.Curves]:
     """Relative gaps of several methods on the same instances."""
     bar = progress(methods.items(), total=len(methods), desc="evaluate")

@@ -1,5 +1,6 @@
 """The methods and the metrics of the study: what they are called, and how they are drawn everywhere."""
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -106,3 +107,8 @@ COMPARABLE = {
     "error": _ALL_MAPS,
     "objective": _ALL_MAPS,
 }
+
+
+def chosen(methods: Mapping[str, Any], names: Sequence[str]) -> dict[str, Any]:
+    """Those of the methods that are named, or all where none is."""
+    return {name: solvers for name, solvers in methods.items() if name in names or not names}

@@ -15,6 +15,7 @@ from matplotlib.figure import Figure
 
 from fpa.study.errors import StudyError
 from fpa.study.methods import COMPARABLE, METHODS, METRICS, Method, Metric
+from fpa.study.methods import chosen as chosen
 
 _STATISTICS = ["mean", "std", "geomean", "median", "q10", "q90", "num_valid", "num_instances", "num_models"]
 COLUMNS = ["figure", "panel", "method", "metric", "iteration", *_STATISTICS]

@@ -40,7 +40,7 @@ from fpa.study.files import data_of, find_product, find_root, model_of
 from fpa.study.store import record
 from fpa.study.writing import atomic
 
-_WORTH_KEEPING = 0.0  # seconds of compiling: small programs are many, and other notebooks need the same
+_WORTH_KEEPING = 0.1  # seconds of compiling
 _PIXELS_PER_INCH = 100  # on the notebook's page
 _PNG = {"format": "png", "metadata": {"Software": None}}
 _PDF = {"format": "pdf", "metadata": {"Creator": None, "Producer": None, "CreationDate": None}}
