@@ -27,7 +27,7 @@ time.sleep(60)
 TAKES_PART = (
     WRITE
     + """
-import fcntl, time, psutil
+import time, psutil
 from fpa import study
 from fpa.study import quiet
 study.begin(run, profile, globals())
@@ -96,7 +96,7 @@ def test_other_notebooks_stand_still_and_then_go_on(root):
         assert _becomes(other, suspended=False)
 
 
-def test_notebooks_of_the_runner_stand_still(clone, monkeypatch):
+def test_notebooks_of_the_runner_stand_still(clone):
     for name, source in {"first": TIMES, "second": GOES_ON}.items():
         add(clone, name, source)
     assert runner.run(state.load(clone, "laptop"), jobs=2) == []

@@ -16,7 +16,7 @@ _ALLOCATIONS = (50_000, 20, 50)
 def compile_quickly(quickly: bool = True) -> None:
     """Have XLA optimise little, and compile in less than half the time. Call it before the first computation.
 
-    Garbage is collected less often, because tracing makes many objects and little garbage. XLA ends the process at a
+    Quickly or not, garbage is collected less often, because tracing makes many objects and little garbage. XLA ends the process at a
     flag that it does not know, so flags are set for the version that is known to have them.
     """
     jax.config.update("jax_disable_most_optimizations", quickly)
