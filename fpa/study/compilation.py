@@ -16,8 +16,8 @@ _ALLOCATIONS = (50_000, 20, 50)
 def compile_quickly(quickly: bool = True) -> None:
     """Have XLA optimise little, and compile in less than half the time. Call it before the first computation.
 
-    Quickly or not, garbage is collected less often, because tracing makes many objects and little garbage. XLA ends the process at a
-    flag that it does not know, so flags are set for the version that is known to have them.
+    Quickly or not, garbage is collected less often, because tracing makes many objects and little garbage. XLA ends
+    the process at a flag that it does not know, so flags are set for the version that is known to have them.
     """
     jax.config.update("jax_disable_most_optimizations", quickly)
     gc.set_threshold(*_ALLOCATIONS)
