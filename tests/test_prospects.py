@@ -9,7 +9,7 @@ from test_study_results import ExponentialCurves
 
 import fpa
 from fpa import study
-from fpa.study import features, plotting, prospects
+from fpa.study import features, plotting, predictors, prospects
 from fpa.study.errors import StudyError
 
 FIXED = fpa.FixedLasso.draw(fpa.Lasso(3, 5), jax.random.key(0), "F")
@@ -54,14 +54,33 @@ def test_a_regression_that_knows_the_solution_starts_there():
 
 
 def test_all_features_at_once_find_what_no_single_one_shows():
-    """A gain that is the sum of all features, on families each of which is predicted from the others alone."""
+    """A gain that is the sum of all features."""
     table = _table(40)
     table[prospects.GAIN] = table[list(features.WORDS)].sum(axis=1)
-    together = prospects.all_at_once(table)
-    assert prospects.agreement(together) > 0.95 > prospects.agreement(prospects.leave_one_out(table))
-    changed = table.copy()
+    found = prospects.leave_one_out(table)
+    assert set(found["predictor"]) == {"ridge regression"}
+    told = prospects.agreement({"all": found}).set_index("predictor")
+    assert told.loc["chosen by the others", "spearman"] > 0.95 > told.loc["one feature", "spearman"]
+    assert 1 < told.loc["ridge regression", "factor"] < told.loc["one feature", "factor"]
+
+
+def test_nearest_families_find_what_no_line_shows():
+    """Three kinds of families, each with a gain of its own that is not monotone in anything."""
+    table = _table(18)
+    kind = np.arange(18) % 3
+    table[list(features.WORDS)] = 5 * kind[:, None] + 0.1 * table[list(features.WORDS)]
+    table[prospects.GAIN] = np.array([1.0, 3.0, 0.5])[kind]
+    found = prospects.leave_one_out(table)
+    assert set(found["predictor"]) == {"nearest families"}
+    np.testing.assert_allclose(found["predicted"], table[prospects.GAIN])
+
+
+def test_a_family_left_out_has_no_say():
+    """Neither in the choice of the predictor nor in the prediction."""
+    table, changed = _table(noise=0.5), _table(noise=0.5)
     changed.loc[3, prospects.GAIN] += 100
-    assert prospects.all_at_once(changed).at[3, "predicted"] == pytest.approx(together.at[3, "predicted"])
+    before, after = (prospects.leave_one_out(each).loc[3].drop(prospects.GAIN) for each in (table, changed))
+    assert before.equals(after)
 
 
 def _table(num=12, noise=0.0, seed=0):
@@ -76,22 +95,28 @@ def _table(num=12, noise=0.0, seed=0):
 
 def test_the_feature_that_orders_the_gains_is_found_and_predicts_families_left_out():
     table = _table()
-    assert prospects.best(table) == "ridge"
     told = prospects.correlations(table).set_index("feature")
     assert told.loc["ridge", "spearman"] == pytest.approx(-1) == told.loc["ridge", "95 %"]
     assert (told["5 %"] <= told["95 %"]).all()
     left_out = prospects.leave_one_out(table)
-    np.testing.assert_allclose(left_out["predicted"], left_out[prospects.GAIN])
-    assert prospects.agreement(left_out) == pytest.approx(1)
-    figure = prospects.draw(table, left_out)
+    np.testing.assert_allclose(left_out["one feature"], left_out[prospects.GAIN])
+    np.testing.assert_allclose(left_out["predicted"], left_out["one feature"])
+    figure = prospects.draw(table, left_out, 10)
     titles = [axes.get_title() for axes in figure.axes]
     assert titles[len(features.WORDS)] == "left out: Spearman +1.00" and titles.count("Spearman -1.00") == 1
+    assert "12  family 11" in figure.axes[len(features.WORDS) + 1].texts[0].get_text()
+
+
+def test_a_feature_that_is_the_same_everywhere_predicts_the_middle():
+    known = np.zeros((4, 2))
+    assert predictors.OneFeature().fit(known, np.array([1.0, 2.0, 3.0, 9.0])).predict(known[:1]) == 2.5
 
 
 def test_features_without_meaning_do_not_predict_by_construction():
     """The one left out must not choose its own predictor."""
     table = _table(noise=100.0)
-    assert abs(prospects.agreement(prospects.leave_one_out(table))) < 0.7
+    left_out = prospects.leave_one_out(table)
+    assert abs(predictors.spearman(left_out["predicted"], left_out[prospects.GAIN])) < 0.7
 
 
 def test_gains_are_read_from_the_data_of_runs():
@@ -126,10 +151,12 @@ def test_a_new_family_is_answered_from_the_committed_table(clone, found, monkeyp
         study.benefit(FIXED, jax.random.key(0), 10)
     file = clone / "figures" / "laptop" / "tables" / "08_when_does_it_help.csv"
     file.parent.mkdir(parents=True)
-    _table(noise=0.1).to_csv(file, index=False)
+    _table().to_csv(file, index=False)
     answer = study.benefit(FIXED, jax.random.key(0), 10)
-    given = study.benefit(FIXED, jax.random.key(0), 10, _table(noise=0.1))
+    given = study.benefit(FIXED, jax.random.key(0), 10, _table())
     assert answer.gain == pytest.approx(given.gain)
-    assert answer.feature == "ridge" and answer.low <= answer.gain <= answer.high
-    assert answer.gain == pytest.approx(10 ** (1 - 2 * found[0]["ridge"]), rel=0.5)
-    assert "times smaller residuals than SCS" in str(answer) and len(answer.draw().axes) == 1
+    assert answer.predictor == "one feature"
+    assert answer.low == pytest.approx(answer.gain) == answer.high
+    assert answer.gain == pytest.approx(10 ** (1 - 2 * found[0]["ridge"]))
+    assert len(answer.similar) == 3 and set(answer.similar) <= set(answer.table["family"])
+    assert f"by one feature; most similar: {answer.similar[0]}" in str(answer) and len(answer.draw().axes) == 2

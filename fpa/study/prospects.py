@@ -1,7 +1,7 @@
 """Will learning help on a family? Answered by features that need no training, and by the families of the study.
 
-`benefit` computes the features of a new family and reads a gain off the one feature that orders the study's families
-best; how well that works on families it has not seen is measured by leaving each of them out.
+`benefit` computes the features of a new family and predicts its gain from those of the study's families; how well that
+works on families it has not seen is measured by leaving each of them out, of the choice of the predictor too.
 """
 
 import textwrap
@@ -16,12 +16,6 @@ from matplotlib.axes import Axes
 from matplotlib.axis import Axis
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
-from numpy.typing import ArrayLike
-from scipy.stats import rankdata, theilslopes
-from sklearn.linear_model import RidgeCV
-from sklearn.model_selection import LeaveOneOut, cross_val_predict
-from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import StandardScaler
 
 import fpa
 from fpa.study.errors import StudyError
@@ -29,6 +23,7 @@ from fpa.study.families import FAMILIES
 from fpa.study.features import WORDS, features
 from fpa.study.files import find_root
 from fpa.study.gains import gains
+from fpa.study.predictors import PREDICTORS, NearestFamilies, choose, fitted, left_out, line, spearman
 from fpa.study.variants import VARIANTS
 
 TABLE = "08_when_does_it_help"
@@ -84,71 +79,81 @@ def correlations(table: pd.DataFrame, seed: int = 0) -> pd.DataFrame:
     rows = []
     for name in WORDS:
         feature = table[name].to_numpy()
-        resampled = _spearman(feature[draws], gain[draws])
+        resampled = spearman(feature[draws], gain[draws])
         low, high = np.nanquantile(resampled, [0.05, 0.95]) if not np.isnan(resampled).all() else (np.nan, np.nan)
-        rows.append((name, WORDS[name], float(_spearman(feature, gain)), low, high))
+        rows.append((name, WORDS[name], float(spearman(feature, gain)), low, high))
     return pd.DataFrame(rows, columns=["feature", "meaning", "spearman", "5 %", "95 %"])
 
 
-def best(table: pd.DataFrame) -> str:
-    """The feature whose ranks agree best with those of the gain, in either direction."""
-    agreement = {name: abs(float(_spearman(table[name], table[GAIN]))) for name in WORDS}
-    return max(agreement, key=lambda name: np.nan_to_num(agreement[name]))
-
-
-def predict(table: pd.DataFrame, feature: str, values: Sequence[float] | np.ndarray) -> np.ndarray:
-    """The gain at `values` of a feature: a robust line (Theil-Sen) through the families of `table`."""
-    line = theilslopes(table[GAIN], table[feature])
-    return line.intercept + line.slope * np.asarray(values)
-
-
 def leave_one_out(table: pd.DataFrame) -> pd.DataFrame:
-    """For each family, the gain that is predicted from all others, which also choose the feature."""
+    """For each family, the gain `predicted` from all others, which also choose the `predictor`; beside it every one's.
+
+    Takes four families at least.
+    """
+    known, gain = _arrays(table)
     rows = []
     for index in range(len(table)):
-        others, left = table.drop(table.index[index]), table.iloc[index]
-        feature = best(others)
-        rows.append((left["family"], feature, float(predict(others, feature, [left[feature]])[0]), left[GAIN]))
-    return pd.DataFrame(rows, columns=["family", "feature", "predicted", GAIN])
+        others = np.arange(len(table)) != index
+        name = choose(known[others], gain[others])
+        rows.append((name, float(fitted(name, known[others], gain[others]).predict(known[[index]])[0])))
+    chosen = pd.DataFrame(rows, columns=["predictor", "predicted"], index=table.index)
+    each = {name: left_out(name, known, gain) for name in PREDICTORS}
+    return pd.concat([table["family"], chosen], axis=1).assign(**each, **{GAIN: gain})
 
 
-def all_at_once(table: pd.DataFrame) -> pd.DataFrame:
-    """For each family, the gain that a ridge regression on all features predicts, fitted to the other families."""
-    model = make_pipeline(StandardScaler(), RidgeCV(np.logspace(-2, 3, 11)))
-    found = cross_val_predict(model, table[list(WORDS)], table[GAIN], cv=LeaveOneOut())
-    return pd.DataFrame({"family": table["family"], "predicted": found, GAIN: table[GAIN]})
+def agreement(groups: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
+    """How well gains are predicted that were left out, for groups of `leave_one_out`'s rows, by every predictor.
+
+    `spearman` is the rank correlation with the gains reached, `factor` by how much a prediction is off, on geometric
+    average.
+    """
+    rows = []
+    for group, predictions in groups.items():
+        for name in ("predicted", *PREDICTORS):
+            rank = float(spearman(predictions[name], predictions[GAIN]))
+            factor = float(10 ** (predictions[name] - predictions[GAIN]).abs().mean())
+            what = "chosen by the others" if name == "predicted" else name
+            rows.append((group, len(predictions), what, round(rank, 3) + 0.0, round(factor, 3)))
+    return pd.DataFrame(rows, columns=["families", "number", "predictor", "spearman", "factor"])
 
 
-def agreement(predictions: pd.DataFrame) -> float:
-    """Spearman's correlation between predicted and reached gains, to three digits."""
-    return round(float(_spearman(predictions["predicted"], predictions[GAIN])), 3) + 0.0
+def _arrays(table: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
+    """The features (families, features) and the gains (families,)."""
+    return table[list(WORDS)].to_numpy(), table[GAIN].to_numpy()
 
 
 @dataclass(frozen=True)
 class Benefit:
-    """The answer of `benefit`: the features, the expected gain, and the range that two of three families fall into."""
+    """The answer of `benefit`: the expected gain, and the range that two of three families fall into.
+
+    `predictor` is what it was predicted by, `similar` the families of the study with the most similar features, and
+    `predictions` what `leave_one_out` finds for all of them.
+    """
 
     features: dict[str, float]
-    feature: str
     gain: float
     low: float
     high: float
+    predictor: str
+    similar: tuple[str, ...]
+    predictions: pd.DataFrame
     table: pd.DataFrame
 
     def __str__(self) -> str:
         told = f"expect {self.gain:.3g} times smaller residuals than SCS ({self.low:.3g} to {self.high:.3g})"
-        return f"{told}, judging by one feature: {WORDS[self.feature]}, here {self.features[self.feature]:.3g}"
+        return f"{told}, by {self.predictor}; most similar: {'; '.join(self.similar)}"
 
     def draw(self) -> Figure:
-        """The families of the study, and where this one falls."""
-        figure, axes = plt.subplots(figsize=(5.0, 3.4), layout="constrained")
-        draw_feature(axes, self.table, self.feature)
-        here, range_ = self.features[self.feature], [[self.gain - self.low], [self.high - self.gain]]
-        axes.errorbar(here, self.gain, range_, fmt="D", color="#D55E00", capsize=4, label="this family")
+        """The families of the study, as predicted and as reached, and where this one is expected."""
+        figure, (axes, names) = plt.subplots(1, 2, figsize=(7.5, 3.8), layout="constrained", width_ratios=(1.6, 1))
+        _draw_predicted(axes, self.table, self.predictions[self.predictor])
+        range_ = [[self.gain - self.low], [self.high - self.gain]]
+        axes.errorbar(self.gain, self.gain, range_, fmt="D", color="#D55E00", capsize=4, label="this family")
+        _list_families(names, self.table)
         figure.legend(*axes.get_legend_handles_labels(), loc="outside lower center", ncols=3, frameon=False)
         figure.suptitle(
             f"Expected gain {self.gain:.3g}, in two of three cases {self.low:.3g} to {self.high:.3g}, "
-            f"judging by {len(self.table)} families",
+            f"by {self.predictor} among {len(self.table)}",
             fontsize=9,
         )
         return figure
@@ -167,11 +172,13 @@ def benefit(
     The gain is over plain SCS with its default scalars, over which tuning may gain as well: see `fpa.tune`.
     """
     table = _committed() if table is None else table
-    found, feature = features(distribution, key, num_instances), best(table)
-    middle = float(predict(table, feature, [found[feature]])[0])
-    errors = leave_one_out(table).eval(f"{GAIN} - predicted")
-    low, high = middle + errors.quantile([1 / 6, 5 / 6])
-    return Benefit(found, feature, 10**middle, 10**low, 10**high, table)
+    found, (known, gain) = features(distribution, key, num_instances), _arrays(table)
+    here = np.array([[found[name] for name in WORDS]])
+    predictor, predictions = choose(known, gain), leave_one_out(table)
+    middle = float(fitted(predictor, known, gain).predict(here)[0])
+    low, high = middle + np.quantile(gain - predictions[predictor], [1 / 6, 5 / 6])
+    similar = tuple(table["family"].iloc[NearestFamilies().fit(known, gain).nearest(here)[0]])
+    return Benefit(found, 10**middle, 10**low, 10**high, predictor, similar, predictions, table)
 
 
 def _committed() -> pd.DataFrame:
@@ -181,51 +188,71 @@ def _committed() -> pd.DataFrame:
     return pd.read_csv(file)
 
 
-def draw(table: pd.DataFrame, predictions: pd.DataFrame) -> Figure:
+def draw(table: pd.DataFrame, predictions: pd.DataFrame, num_instances: int) -> Figure:
     """Every feature against the gain, with its rank correlation, and the gains predicted for families left out."""
     columns = 4
-    rows = -(-(len(WORDS) + 1) // columns)
-    figure, grid = plt.subplots(rows, columns, figsize=(12, 2.7 * rows + 0.6), sharey=True, layout="constrained")
+    rows = -(-(len(WORDS) + 2) // columns)
+    figure, grid = plt.subplots(rows, columns, figsize=(12, 2.9 * rows + 0.6), sharey=True, layout="constrained")
     for name, axes in zip(WORDS, grid.flat, strict=False):
-        draw_feature(axes, table, name)
-        axes.set_title(f"Spearman {_spearman(table[name], table[GAIN]):+.2f}")
-    last, *unused = grid.flat[len(WORDS) :]
-    _points(last, table, 10 ** predictions["predicted"])
-    ends = 10 ** np.array([table[GAIN].min(), table[GAIN].max()])
-    last.plot(ends, ends, color="0.6", linewidth=1)
-    last.set_xscale("log")
-    _few_numbers(last.xaxis)
-    last.set_xlabel("gain predicted from the other families")
-    last.set_title(f"left out: Spearman {agreement(predictions):+.2f}")
+        _draw_feature(axes, table, name)
+        axes.set_title(f"Spearman {spearman(table[name], table[GAIN]):+.2f}")
+    last, names, *unused = grid.flat[len(WORDS) :]
+    _draw_predicted(last, table, predictions["predicted"])
+    last.set_title(f"left out: Spearman {spearman(predictions['predicted'], predictions[GAIN]):+.2f}")
     for axes in grid[:, 1:].flat:
         axes.set_ylabel("")
     for axes in unused:
         axes.set_axis_off()
+    _list_families(names, table)
     handles, labels = last.get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=2, frameon=False)
     figure.suptitle(
-        f"What training gained over SCS on {len(table)} families, against what needs no training", fontsize=10
+        f"What training gained over SCS on {len(table)} families, against what needs no training "
+        f"({num_instances} instances of each)",
+        fontsize=10,
     )
     return figure
 
 
-def draw_feature(axes: Axes, table: pd.DataFrame, feature: str) -> None:
-    """One feature against the gain: a point per family, filled where A is fixed, and the line that predicts."""
+def _draw_feature(axes: Axes, table: pd.DataFrame, feature: str) -> None:
+    """One feature against the gain, and a robust line."""
     _points(axes, table, table[feature])
-    if table[feature].nunique() > 1:
-        ends = np.array([table[feature].min(), table[feature].max()])
-        axes.plot(ends, 10 ** predict(table, feature, ends), color="0.6", linewidth=1)
+    ends = np.array([table[feature].min(), table[feature].max()])
+    intercept, slope = line(table[feature].to_numpy(), table[GAIN].to_numpy())
+    axes.plot(ends, 10 ** (intercept + slope * ends), color="0.6", linewidth=1, zorder=1)
     axes.set_xlabel(textwrap.fill(WORDS[feature], 38), fontsize=8)
 
 
+def _draw_predicted(axes: Axes, table: pd.DataFrame, predicted: pd.Series) -> None:
+    """Predicted against reached gains; on the line they agree."""
+    _points(axes, table, 10**predicted)
+    ends = 10 ** np.array([table[GAIN].min(), table[GAIN].max()])
+    axes.plot(ends, ends, color="0.6", linewidth=1, zorder=1)
+    axes.set_xscale("log")
+    _few_numbers(axes.xaxis)
+    axes.set_xlabel("gain predicted from the other families", fontsize=8)
+
+
 def _points(axes: Axes, table: pd.DataFrame, values: pd.Series) -> None:
-    for fixed, face in ((True, "C0"), (False, "white")):
-        which = table[FIXED] == fixed
+    """A numbered point per family, filled where A is fixed."""
+    numbers = np.arange(1, len(table) + 1)
+    for fixed, face, ink in ((True, "C0", "white"), (False, "white", "C0")):
+        which = (table[FIXED] == fixed).to_numpy()
+        reached = 10 ** table.loc[which, GAIN]
         label = "A fixed" if fixed else "A varies"
-        axes.scatter(values[which], 10 ** table.loc[which, GAIN], c=face, edgecolors="C0", label=label)
+        axes.scatter(values[which], reached, s=75, c=face, edgecolors="C0", label=label, zorder=2)
+        for x, y, number in zip(values[which], reached, numbers[which], strict=True):
+            axes.annotate(f"{number}", (x, y), ha="center", va="center_baseline", fontsize=6, color=ink, zorder=3)
     axes.set_yscale("log")
     _few_numbers(axes.yaxis)
     axes.set_ylabel("gain over SCS")
+
+
+def _list_families(axes: Axes, table: pd.DataFrame) -> None:
+    """The names behind the numbers."""
+    axes.set_axis_off()
+    names = "\n".join(f"{number}  {name}" for number, name in enumerate(table["family"], start=1))
+    axes.text(0, 1, names, transform=axes.transAxes, va="top", fontsize=7, linespacing=1.4)
 
 
 def _few_numbers(axis: Axis) -> None:
@@ -233,11 +260,3 @@ def _few_numbers(axis: Axis) -> None:
     axis.set_major_locator(LogLocator(subs=(1, 3)))
     axis.set_major_formatter(StrMethodFormatter("{x:g}"))
     axis.set_minor_formatter(NullFormatter())
-
-
-def _spearman(first: ArrayLike, second: ArrayLike) -> np.ndarray:
-    """Spearman's rank correlation along the last axis; nan where either is constant."""
-    one, two = (rankdata(values, axis=-1) for values in (first, second))
-    one, two = (ranks - ranks.mean(axis=-1, keepdims=True) for ranks in (one, two))
-    size = np.sqrt((one**2).sum(axis=-1) * (two**2).sum(axis=-1))
-    return np.divide((one * two).sum(axis=-1), size, out=np.full(size.shape, np.nan), where=size > 0)
