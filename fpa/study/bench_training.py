@@ -1,6 +1,7 @@
-"""How long one training update of the paper's Lasso configuration takes."""
+"""How long one training update of the paper's Lasso configuration takes, and how long its matrix products alone."""
 
-from collections.abc import Mapping
+import time
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import jax
@@ -8,6 +9,7 @@ import jax.numpy as jnp
 import pandas as pd
 
 import fpa
+from fpa.accelerators import FlatRecurrent
 from fpa.study import paper
 from fpa.study.families import on_u
 from fpa.study.paper_recipes import RECURRENT
@@ -19,7 +21,8 @@ def training_update(
 ) -> pd.DataFrame:
     """A row per precision of the map: seconds per update of an LSTM of 2 x 512 units with a decoder of 4 x 1024.
 
-    Networks are in float32 and instances are drawn afresh; in the paper batches hold 64 and runs 50 iterations.
+    Networks are in float32 and instances are drawn afresh; in the paper batches hold 64 and runs 50 iterations. The
+    last row is what the networks' matrix products alone would take, at the rate of one of this batch with 1024 x 1024.
 
     `choice` and `lasso` give other sizes of the model and of the family than the paper's.
     """
@@ -32,25 +35,45 @@ def training_update(
         _row(name, dtype, distribution, model, optimizer, rounds, batch, num_steps)
         for name, dtype in _PRECISIONS.items()
     ]
+    rows.append(_products(model.network, rounds, batch, num_steps))
     return pd.DataFrame(rows).assign(times_reference=lambda table: table.seconds_median / table.seconds_median[0])
 
 
+_SIDE = 1024
 _PRECISIONS = {"fpa, map in float32": jnp.float32, "fpa, map in float64": jnp.float64}
 
 
-def _row(name, dtype, distribution, model, optimizer, rounds, batch, num_steps) -> dict:
+def _row(name, dtype, distribution, model, optimizer, rounds, batch, num_steps) -> dict[str, Any]:
     solver, objective = fpa.Solver(fpa.SCS(), stack([model])), paper.unrolled(num_steps)
     options = dict(batch_size=batch, optimizer=optimizer, dtype=dtype, description=name)
     first, *others = [
         fit(solver, distribution, objective, jax.random.key(turn), num_updates=1, **options)[1].seconds
         for turn in range(rounds + 1)
     ]
-    times = pd.Series(others)
+    return _record(name, dtype, batch, others, first)
+
+
+def _products(network: FlatRecurrent, rounds: int, batch: int, num_steps: int) -> dict[str, Any]:
+    """Each matrix is multiplied three times per iteration: once forwards, and for two derivatives backwards."""
+    leaves = jax.tree.leaves((network.encoder, network.cell, network.decoder))
+    weights = sum(leaf.size for leaf in leaves if getattr(leaf, "ndim", 0) == 2)
+    square, repeated = jnp.full((_SIDE, _SIDE), 1 / _SIDE, jnp.float32), 50
+    run = jax.jit(lambda x: jax.lax.fori_loop(0, repeated, lambda _, x: x @ square, x))
+    x, seconds = jnp.ones((batch, _SIDE), jnp.float32), []
+    for _ in range(rounds + 1):
+        begun = time.perf_counter()
+        x = jax.block_until_ready(run(x))
+        seconds.append((time.perf_counter() - begun) * 3 * num_steps * weights / (repeated * _SIDE**2))
+    return _record("its matrix products alone", jnp.float32, batch, seconds[1:], seconds[0])
+
+
+def _record(method: str, dtype: Any, batch: int, seconds: Sequence[float], first: float) -> dict[str, Any]:
+    times = pd.Series(seconds)
     return {
         "family": "lasso",
         "instances": batch,
         "task": "one training update",
-        "method": name,
+        "method": method,
         "dtype": jnp.dtype(dtype).name,
         "seconds_median": times.median(),
         "seconds_min": times.min(),
