@@ -9,7 +9,6 @@ import jax.numpy as jnp
 import pandas as pd
 
 import fpa
-from fpa.accelerators import FlatRecurrent
 from fpa.study import paper
 from fpa.study.families import on_u
 from fpa.study.paper_recipes import RECURRENT
@@ -53,8 +52,8 @@ def _row(name, dtype, distribution, model, optimizer, rounds, batch, num_steps) 
     return _record(name, dtype, batch, others, first)
 
 
-def _products(network: FlatRecurrent, rounds: int, batch: int, num_steps: int) -> dict[str, Any]:
-    """Each matrix is multiplied three times per iteration: once forwards, and for two derivatives backwards."""
+def _products(network: Any, rounds: int, batch: int, num_steps: int) -> dict[str, Any]:
+    """Every matrix of encoder, cell and decoder is multiplied three times per iteration, twice of these backwards."""
     leaves = jax.tree.leaves((network.encoder, network.cell, network.decoder))
     weights = sum(leaf.size for leaf in leaves if getattr(leaf, "ndim", 0) == 2)
     square, repeated = jnp.full((_SIDE, _SIDE), 1 / _SIDE, jnp.float32), 50

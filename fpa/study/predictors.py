@@ -4,6 +4,8 @@ A predictor is a regression of scikit-learn. Which one is used is decided by the
 is least wrong where each of them is left out.
 """
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import ArrayLike
 from scipy.stats import rankdata, theilslopes
@@ -67,7 +69,7 @@ def choose(features: np.ndarray, gains: np.ndarray) -> str:
     return min(PREDICTORS, key=lambda name: float(np.abs(left_out(name, features, gains) - gains).mean()))
 
 
-def fitted(name: str, features: np.ndarray, gains: np.ndarray):
+def fitted(name: str, features: np.ndarray, gains: np.ndarray) -> Any:
     """A predictor that knows these families."""
     return clone(PREDICTORS[name]).fit(features, gains)
 

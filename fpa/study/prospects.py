@@ -95,7 +95,7 @@ def leave_one_out(table: pd.DataFrame) -> pd.DataFrame:
     for index in range(len(table)):
         others = np.arange(len(table)) != index
         name = choose(known[others], gain[others])
-        rows.append((name, float(fitted(name, known[others], gain[others]).predict(known[[index]])[0])))
+        rows.append((name, float(np.ravel(fitted(name, known[others], gain[others]).predict(known[[index]]))[0])))
     chosen = pd.DataFrame(rows, columns=["predictor", "predicted"], index=table.index)
     each = {name: left_out(name, known, gain) for name in PREDICTORS}
     return pd.concat([table["family"], chosen], axis=1).assign(**each, **{GAIN: gain})
@@ -171,14 +171,15 @@ def benefit(
     Raises StudyError where that is missing.
     The gain is over plain SCS with its default scalars, over which tuning may gain as well: see `fpa.tune`.
     """
-    table = _committed() if table is None else table
-    found, (known, gain) = features(distribution, key, num_instances), _arrays(table)
+    evidence = _committed() if table is None else table
+    found, (known, gain) = features(distribution, key, num_instances), _arrays(evidence)
     here = np.array([[found[name] for name in WORDS]])
-    predictor, predictions = choose(known, gain), leave_one_out(table)
-    middle = float(fitted(predictor, known, gain).predict(here)[0])
+    predictor, predictions = choose(known, gain), leave_one_out(evidence)
+    middle = float(np.ravel(fitted(predictor, known, gain).predict(here))[0])
     low, high = middle + np.quantile(gain - predictions[predictor], [1 / 6, 5 / 6])
-    similar = tuple(table["family"].iloc[NearestFamilies().fit(known, gain).nearest(here)[0]])
-    return Benefit(found, 10**middle, 10**low, 10**high, predictor, similar, predictions, table)
+    nearest = NearestFamilies().fit(known, gain).nearest(here)[0]
+    similar = tuple(evidence["family"].iloc[nearest])
+    return Benefit(found, 10**middle, 10**low, 10**high, predictor, similar, predictions, evidence)
 
 
 def _committed() -> pd.DataFrame:
