@@ -1,4 +1,4 @@
-"""How XLA compiles, and with how many threads. Notebooks and tests compile much and run little."""
+"""How hard XLA tries, and with how many threads. Smoke runs and tests compile much and run little."""
 
 import gc
 import os
@@ -8,28 +8,22 @@ from jaxlib import version
 
 from fpa.study.profiles import num_threads
 
-_FLAGS = (
-    "--xla_cpu_use_fusion_emitters=false",
-    "--xla_cpu_parallel_codegen_split_count=1",
-    "--xla_backend_optimization_level=1",
-)
+_QUICK = ("--xla_cpu_use_fusion_emitters=false", "--xla_cpu_parallel_codegen_split_count=1")
 _KNOWN = (0, 10)
 _ALLOCATIONS = (50_000, 20, 50)
 
 
-def compile_quickly(optimize: bool = False) -> None:
-    """Have XLA compile in half the time or less. Call it before the first computation.
+def compile_quickly(quickly: bool = True) -> None:
+    """Have XLA optimise little, and compile in less than half the time. Call it before the first computation.
 
-    The older code generator makes solves and training as fast as the newer one does, from half the compiling. Unless
-    asked to `optimize`, XLA leaves out most other optimisations as well. Garbage is collected less often, because
-    tracing makes many objects and little garbage. XLA ends the process at a flag that it does not know, so flags are
-    set for the version that is known to have them.
+    Quickly or not, garbage is collected less often, because tracing makes many objects and little garbage. XLA ends
+    the process at a flag that it does not know, so flags are set for the version that is known to have them.
     """
-    jax.config.update("jax_disable_most_optimizations", not optimize)
+    jax.config.update("jax_disable_most_optimizations", quickly)
     gc.set_threshold(*_ALLOCATIONS)
-    if version.__version_info__[:2] == _KNOWN:
+    if quickly and version.__version_info__[:2] == _KNOWN:
         flags = os.environ.get("XLA_FLAGS", "").split()
-        os.environ["XLA_FLAGS"] = " ".join(dict.fromkeys([*flags, *_FLAGS]))
+        os.environ["XLA_FLAGS"] = " ".join(dict.fromkeys([*flags, *_QUICK]))
 
 
 def use_threads(number: int | None) -> int:
