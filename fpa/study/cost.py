@@ -17,6 +17,7 @@ from matplotlib.ticker import LogLocator, NullFormatter
 
 import fpa
 from fpa.evaluation import CHUNK, traced
+from fpa.study.compilation import thorough
 from fpa.study.errors import StudyError
 from fpa.study.plotting import METHODS, METRICS, add_legend, limit_height
 from fpa.study.quiet import quiet
@@ -51,10 +52,11 @@ def cost(
         calls: dict[tuple[str, str], Callable[[], Any]] = {}
         for name in dict.fromkeys(alike.values()):
             for case, count in {"setup": 0, "many": many}.items():
-                calls[name, case] = functools.partial(_any_number, plain[name], distribution, batch, jnp.int32(count))
+                arguments = plain[name], distribution, batch, jnp.int32(count)
+                calls[name, case] = functools.partial(_timed(_any_number), *arguments)
         for name, solver in firsts.items():
             if solver.accelerator.boundaries:
-                calls[name, "all"] = functools.partial(_iterates, solver, distribution, batch, num_steps)
+                calls[name, "all"] = functools.partial(_timed(_iterates), solver, distribution, batch, num_steps)
         shortest = {case: 1e3 * seconds / size for case, seconds in _shortest(calls, rounds, patience).items()}
         for name, same in alike.items():
             setup = min(shortest[same, "setup"], shortest[same, "many"])
@@ -98,7 +100,12 @@ def _shortest(calls: Mapping[Any, Callable[[], Any]], rounds: int, patience: flo
     return {case: min(taken) for case, taken in seconds.items()}
 
 
-@eqx.filter_jit
+@functools.cache
+def _timed(function: Callable[..., Any]) -> Callable[..., Any]:
+    """The function, compiled to be fast."""
+    return eqx.filter_jit(function, compiler_options=thorough())
+
+
 def _iterates(solver, distribution, parameters, num_steps):
     """The iterates after `num_steps` iterations, in chunks that fit the caches."""
 
@@ -110,7 +117,6 @@ def _iterates(solver, distribution, parameters, num_steps):
     return jax.lax.map(one, parameters, batch_size=100)
 
 
-@eqx.filter_jit
 def _any_number(solver, distribution, parameters, count):
     """The iterates after `count` iterations, a number that is not compiled in, of a method without boundaries."""
 

@@ -118,7 +118,7 @@ def begin(run: str, profile: str = "smoke", namespace: MutableMapping[str, Any] 
     (spec,) = (spec for spec in runs.select(specs, [run]) if spec.name == run)
     published = root / "figures" / profiles.get(profile).name
     jax.config.update("jax_enable_x64", True)
-    compile_quickly(profile == "smoke")
+    compile_quickly(optimize=profile != "smoke")
     jax.config.update("jax_compilation_cache_dir", str(root / ".store" / "compiled"))
     jax.config.update("jax_persistent_cache_min_compile_time_secs", _WORTH_KEEPING)
     jax.config.update("jax_traceback_in_locations_limit", 0)  # XLA need not know which line a number comes from
