@@ -20,8 +20,7 @@ from fpa.training import stack
 
 Build = Callable[[PRNGKeyArray], fpa.AbstractConeDistribution]
 
-# On these families, batched, faster than acceleration, whose least squares cost more than the iterations they save.
-_REFERENCE = fpa.Solver(fpa.SCS(scale=2.0, zero_scale=1000.0, relaxation=1.8))
+_REFERENCE = fpa.Solver(fpa.SCS(), fpa.AndersonAcceleration(memory=10, kind="II"))
 _FIRST_DATASET = 100
 
 
