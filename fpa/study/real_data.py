@@ -55,7 +55,7 @@ def patches(count: int, atoms: int, weight: float, size: int = 8, seed: int = 0)
     images = [np.asarray(image, float).mean(axis=2) for image in load_sample_images().images]
     chosen = [_patch(images[k % len(images)], size, rng) for k in range(count)]
     signals = np.stack([patch for patch in chosen if np.abs(patch).max() > 0])
-    learner = MiniBatchDictionaryLearning(atoms, alpha=0.1, max_iter=20, random_state=seed)
+    learner = MiniBatchDictionaryLearning(atoms, alpha=0.1, max_iter=20, fit_algorithm="cd", random_state=seed)
     dictionary = learner.fit(signals).components_
     dictionary = dictionary / np.maximum(np.linalg.norm(dictionary, axis=1, keepdims=True), 1e-12)
     return fpa.ImagePatches(jnp.asarray(dictionary.T), jnp.asarray(signals), weight)
