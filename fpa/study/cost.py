@@ -102,7 +102,7 @@ def _shortest(calls: Mapping[Any, Callable[[], Any]], rounds: int, patience: flo
 
 @functools.cache
 def _timed(function: Callable[..., Any]) -> Callable[..., Any]:
-    """The function, compiled to be fast."""
+    """The function, compiled as what is timed."""
     return eqx.filter_jit(function, compiler_options=thorough())  # pyright: ignore[reportCallIssue]  (passed on to jit)
 
 
