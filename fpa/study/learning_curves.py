@@ -17,13 +17,17 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import PRNGKeyArray
+import optax
+from jaxtyping import Array, PRNGKeyArray
 
 import fpa
+from fpa.accelerators import MLP, Correction, Initializer, Intermittent, Normalizer
+from fpa.accelerators.features import FeatureNormalizer, Features
+from fpa.accelerators.networks import AbstractNetwork
 from fpa.study import paper, staged, variants
 from fpa.study.files import find_root
 from fpa.study.store import cached, make_key
-from fpa.training import AbstractValidation, TruncatedWindows, calibrate, fit, stack
+from fpa.training import AbstractValidation, Calibration, TruncatedWindows, calibrate, fit, stack
 
 PANELS = {
     "fixed source": ("fixed_source", "q = 20"),
@@ -31,6 +35,8 @@ PANELS = {
     "dynamic, 3 steps": ("dynamic", "3 steps"),
 }
 _WINDOW = 10
+_LONGEST = 100.0  # gradients are clipped to it
+_HISTORY = 2  # iterates before f(z) that g_acc sees, as steps between them
 
 
 @dataclass(frozen=True)
@@ -62,6 +68,39 @@ def _last(solver, distribution, parameters, num_steps: int):
     return jnp.where(jnp.isfinite(mean), mean, jnp.inf)
 
 
+class HistoryNetwork(AbstractNetwork):
+    """An MLP on some of the `vectors`, the scalars and the context: what the paper's networks see."""
+
+    normalizer: Normalizer
+    mlp: MLP
+    vectors: int = eqx.field(static=True)
+
+    def __init__(self, key: PRNGKeyArray, seen: FeatureNormalizer, vectors: int, num_out: int, units: int, depth: int):
+        means, scales = (
+            Features(*(getattr(part, which) for part in (seen.vectors, seen.scalars, seen.context)))
+            for which in ("mean", "scale")
+        )
+        self.vectors = vectors
+        self.normalizer = Normalizer(self._flat(means), self._flat(scales))
+        self.mlp = MLP(key, self.normalizer.mean.size, num_out, units, depth)
+
+    def __call__(self, features):
+        return self.mlp(self.normalizer(self._flat(features)))
+
+    def _flat(self, features: Features) -> Array:
+        return jnp.concatenate([features.vectors[: self.vectors].ravel(), features.scalars, features.context])
+
+
+def dense(calibration: Calibration, access: tuple[int, ...], units: int, depth: int, key: PRNGKeyArray) -> Intermittent:
+    """Section 5: g_init sees what varies, g_acc the last iterates and which access it is besides."""
+    keys, size = jax.random.split(key), calibration.unit.size
+    first = HistoryNetwork(keys[0], calibration.first, 0, size, units, depth)
+    later = HistoryNetwork(keys[1], calibration.later, 1 + _HISTORY, size, units, depth)
+    initializer = Initializer(first, calibration.solutions, calibration.tau)
+    correction = Correction((later,), calibration.unit[None], calibration.tau, len(access))
+    return Intermittent(initializer, correction, access, _HISTORY)
+
+
 @dataclass(frozen=True)
 class Windows:
     """The paper's way: one MLP for g_init and one for g_acc, windows of ten maps after every access."""
@@ -82,17 +121,14 @@ class Windows:
         reference = variants.family_of(distribution).reference
         stages = {"num_instances": self.calibration, "stages": paper.told(access)}
         seen = calibrate(fpa.SCS(), distribution, key, reference, **stages)
-        choice = {"access": access, "units": self.units, "depth": self.depth, "activation": "relu", "factors": 1}
-        choice |= {"learning rate": self.rate, "beta_1": 0.9, "beta_2": 0.999}
-        choice |= {"cosine decay": False, "max gradient": 100.0}
         _, history = fit(
-            fpa.Solver(fpa.SCS(), stack([paper.intermittent(seen, choice, jax.random.key(seed))])),
+            fpa.Solver(fpa.SCS(), stack([dense(seen, access, self.units, self.depth, jax.random.key(seed))])),
             distribution,
             TruncatedWindows(tuple((start, _WINDOW) for start in (0, *access))),
             jax.random.fold_in(key, 1),
             num_updates=self.updates,
             batch_size=self.batch,
-            optimizer=paper.optimizer(choice, self.updates),
+            optimizer=optax.chain(optax.clip_by_global_norm(_LONGEST), optax.adam(self.rate)),
             validation=validation,
             checkpoint=checkpoint,
         )
