@@ -69,7 +69,10 @@ def _last(solver, distribution, parameters, num_steps: int):
 
 
 class HistoryNetwork(AbstractNetwork):
-    """An MLP on some of the `vectors`, the scalars and the context: what the paper's networks see."""
+    """An MLP from the first `vectors` of (k, w), the scalars (c,) and the context (p,) to (num_out,).
+
+    What the networks of the main paper see (Section 5); entries are standardised, and `seen` is for all of `Features`.
+    """
 
     normalizer: Normalizer
     mlp: MLP
@@ -92,7 +95,7 @@ class HistoryNetwork(AbstractNetwork):
 
 
 def dense(calibration: Calibration, access: tuple[int, ...], units: int, depth: int, key: PRNGKeyArray) -> Intermittent:
-    """Section 5: g_init sees what varies, g_acc the last iterates and which access it is besides."""
+    """Algorithm 2 as in Section 5: g_init sees what varies, g_acc the last iterates and which access it is besides."""
     keys, size = jax.random.split(key), calibration.unit.size
     first = HistoryNetwork(keys[0], calibration.first, 0, size, units, depth)
     later = HistoryNetwork(keys[1], calibration.later, 1 + _HISTORY, size, units, depth)
