@@ -64,6 +64,14 @@ def test_all_features_at_once_find_what_no_single_one_shows():
     assert 1 < told.loc["ridge regression", "factor"] < told.loc["one feature", "factor"]
 
 
+def test_other_regressions_are_judged_by_families_left_out():
+    """A gain that follows one feature, among twelve families, and one that follows nothing."""
+    told = prospects.tried({"line": _table(), "noise": _table(noise=100.0)}).set_index(["families", "predictor"])
+    assert set(told.index.unique("predictor")) == set(predictors.OTHERS) and (told["number"] == 12).all()
+    assert told.loc[("line", "lasso"), "spearman"] > 0.95 and told.loc[("line", "lasso"), "factor"] < 2
+    assert (told.loc["noise", "spearman"] < 0.7).all() and (told.loc["noise", "factor"] > 10).all()
+
+
 def test_nearest_families_find_what_no_line_shows():
     """Three kinds of families, each with a gain of its own that is not monotone in anything."""
     table = _table(18)

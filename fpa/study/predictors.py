@@ -1,7 +1,8 @@
 """How the gain of a family is predicted from its features, and how well that goes for families left out.
 
 A predictor is a regression of scikit-learn, from `features` (families, features) to `gains` (families,), log10. Which
-one is used is decided by the families that are there: the one that is least wrong where each of them is left out.
+of `PREDICTORS` is used is decided by the families that are there: the one that is least wrong where each of them is
+left out. `OTHERS` are never used; they show what else was tried.
 """
 
 from typing import Any
@@ -10,10 +11,15 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy.stats import rankdata, theilslopes
 from sklearn.base import BaseEstimator, RegressorMixin, clone
-from sklearn.linear_model import RidgeCV
+from sklearn.cross_decomposition import PLSRegression
+from sklearn.ensemble import RandomForestRegressor
+from sklearn.gaussian_process import GaussianProcessRegressor
+from sklearn.gaussian_process.kernels import RBF, WhiteKernel
+from sklearn.linear_model import BayesianRidge, LassoCV, RidgeCV
 from sklearn.model_selection import LeaveOneOut, cross_val_predict
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
+from sklearn.svm import SVR
 
 _NEAREST = 3
 
@@ -57,11 +63,23 @@ PREDICTORS = {
     "ridge regression": make_pipeline(StandardScaler(), RidgeCV(np.logspace(-2, 3, 11))),
     "nearest families": NearestFamilies(),
 }
+_GAUSSIAN_PROCESS = GaussianProcessRegressor(
+    RBF(3.0, (1e-5, 1e12)) + WhiteKernel(0.1, (1e-12, 1e2)), normalize_y=True, n_restarts_optimizer=1, random_state=0
+)
+OTHERS = {
+    "partial least squares": make_pipeline(StandardScaler(), PLSRegression(2)),
+    "Gaussian process": make_pipeline(StandardScaler(), _GAUSSIAN_PROCESS),
+    "support vectors": make_pipeline(StandardScaler(), SVR()),
+    "random forest": RandomForestRegressor(50, random_state=0),
+    "Bayesian ridge regression": make_pipeline(StandardScaler(), BayesianRidge()),
+    "lasso": make_pipeline(StandardScaler(), LassoCV(max_iter=100_000, tol=1e-3)),
+}
+_ALL = PREDICTORS | OTHERS
 
 
 def left_out(name: str, features: np.ndarray, gains: np.ndarray) -> np.ndarray:
     """The gain of each family as a predictor has it that knows all the others."""
-    return np.ravel(cross_val_predict(PREDICTORS[name], features, gains, cv=LeaveOneOut()))
+    return np.ravel(cross_val_predict(_ALL[name], features, gains, cv=LeaveOneOut()))
 
 
 def choose(features: np.ndarray, gains: np.ndarray) -> str:
@@ -71,7 +89,7 @@ def choose(features: np.ndarray, gains: np.ndarray) -> str:
 
 def fitted(name: str, features: np.ndarray, gains: np.ndarray) -> Any:
     """A predictor that knows these families."""
-    return clone(PREDICTORS[name]).fit(features, gains)
+    return clone(_ALL[name]).fit(features, gains)
 
 
 def line(feature: np.ndarray, gains: np.ndarray) -> tuple[float, float]:

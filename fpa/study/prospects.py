@@ -16,6 +16,7 @@ from matplotlib.axes import Axes
 from matplotlib.axis import Axis
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
+from numpy.typing import ArrayLike
 
 import fpa
 from fpa.study.errors import StudyError
@@ -23,13 +24,14 @@ from fpa.study.families import FAMILIES
 from fpa.study.features import WORDS, features
 from fpa.study.files import find_root
 from fpa.study.gains import gains
-from fpa.study.predictors import PREDICTORS, NearestFamilies, choose, fitted, left_out, line, spearman
+from fpa.study.predictors import OTHERS, PREDICTORS, NearestFamilies, choose, fitted, left_out, line, spearman
 from fpa.study.variants import VARIANTS
 
 TABLE = "08_when_does_it_help"
 GAIN, FIXED = "gain", "fixed A"
 _REACHED = (10, 20, 50)
 _RESAMPLED = 2000
+_AGREEMENT = ["families", "predictor", "number", "spearman", "factor"]
 
 
 @dataclass(frozen=True)
@@ -110,11 +112,24 @@ def agreement(groups: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
     rows = []
     for group, predictions in groups.items():
         for name in ("predicted", *PREDICTORS):
-            rank = float(spearman(predictions[name], predictions[GAIN]))
-            factor = float(10 ** (predictions[name] - predictions[GAIN]).abs().mean())
             what = "chosen by the others" if name == "predicted" else name
-            rows.append((group, len(predictions), what, round(rank, 3) + 0.0, round(factor, 3)))
-    return pd.DataFrame(rows, columns=["families", "number", "predictor", "spearman", "factor"])
+            rows.append((group, what, *_agreement(predictions[name], predictions[GAIN])))
+    return pd.DataFrame(rows, columns=_AGREEMENT)
+
+
+def tried(groups: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
+    """As `agreement`, for groups of `tabulate`'s rows, by the other regressions that were tried."""
+    rows = []
+    for group, table in groups.items():
+        known, gain = _arrays(table)
+        rows += [(group, name, *_agreement(left_out(name, known, gain), gain)) for name in OTHERS]
+    return pd.DataFrame(rows, columns=_AGREEMENT)
+
+
+def _agreement(predicted: ArrayLike, gain: ArrayLike) -> tuple[int, float, float]:
+    """The number of families, the rank correlation and the average factor."""
+    apart = np.abs(np.asarray(predicted) - np.asarray(gain))
+    return len(apart), round(float(spearman(predicted, gain)), 3) + 0.0, round(float(10 ** apart.mean()), 3)
 
 
 def _arrays(table: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
@@ -127,7 +142,7 @@ class Benefit:
     """The answer of `benefit`: the expected gain, and the range that two of three families fall into.
 
     `predictor` is what it was predicted by, `similar` the families of the study with the most similar features, and
-    `predictions` what `leave_one_out` finds for all of them.
+    `left_out` (families,) what it predicts for each of them by all others, log10.
     """
 
     features: dict[str, float]
@@ -136,7 +151,7 @@ class Benefit:
     high: float
     predictor: str
     similar: tuple[str, ...]
-    predictions: pd.DataFrame
+    left_out: np.ndarray
     table: pd.DataFrame
 
     def __str__(self) -> str:
@@ -146,7 +161,7 @@ class Benefit:
     def draw(self) -> Figure:
         """The families of the study, as predicted and as reached, and where this one is expected."""
         figure, (axes, names) = plt.subplots(1, 2, figsize=(7.5, 3.8), layout="constrained", width_ratios=(1.6, 1))
-        _draw_predicted(axes, self.table, self.predictions[self.predictor])
+        _draw_predicted(axes, self.table, self.left_out)
         range_ = [[self.gain - self.low], [self.high - self.gain]]
         axes.errorbar(self.gain, self.gain, range_, fmt="D", color="#D55E00", capsize=4, label="this family")
         _list_families(names, self.table)
@@ -174,12 +189,13 @@ def benefit(
     evidence = _committed() if table is None else table
     found, (known, gain) = features(distribution, key, num_instances), _arrays(evidence)
     here = np.array([[found[name] for name in WORDS]])
-    predictor, predictions = choose(known, gain), leave_one_out(evidence)
+    predictor = choose(known, gain)
+    others = left_out(predictor, known, gain)
     middle = float(np.ravel(fitted(predictor, known, gain).predict(here))[0])
-    low, high = middle + np.quantile(gain - predictions[predictor], [1 / 6, 5 / 6])
+    low, high = middle + np.quantile(gain - others, [1 / 6, 5 / 6])
     nearest = NearestFamilies().fit(known, gain).nearest(here)[0]
     similar = tuple(evidence["family"].iloc[nearest])
-    return Benefit(found, 10**middle, 10**low, 10**high, predictor, similar, predictions, evidence)
+    return Benefit(found, 10**middle, 10**low, 10**high, predictor, similar, others, evidence)
 
 
 def _committed() -> pd.DataFrame:
@@ -198,7 +214,7 @@ def draw(table: pd.DataFrame, predictions: pd.DataFrame, num_instances: int) -> 
         _draw_feature(axes, table, name)
         axes.set_title(f"Spearman {spearman(table[name], table[GAIN]):+.2f}")
     last, names, *unused = grid.flat[len(WORDS) :]
-    _draw_predicted(last, table, predictions["predicted"])
+    _draw_predicted(last, table, predictions["predicted"].to_numpy())
     last.set_title(f"left out: Spearman {spearman(predictions['predicted'], predictions[GAIN]):+.2f}")
     for axes in grid[:, 1:].flat:
         axes.set_ylabel("")
@@ -217,14 +233,14 @@ def draw(table: pd.DataFrame, predictions: pd.DataFrame, num_instances: int) -> 
 
 def _draw_feature(axes: Axes, table: pd.DataFrame, feature: str) -> None:
     """One feature against the gain, and a robust line."""
-    _points(axes, table, table[feature])
+    _points(axes, table, table[feature].to_numpy())
     ends = np.array([table[feature].min(), table[feature].max()])
     intercept, slope = line(table[feature].to_numpy(), table[GAIN].to_numpy())
     axes.plot(ends, 10 ** (intercept + slope * ends), color="0.6", linewidth=1, zorder=1)
     axes.set_xlabel(textwrap.fill(WORDS[feature], 38), fontsize=8)
 
 
-def _draw_predicted(axes: Axes, table: pd.DataFrame, predicted: pd.Series) -> None:
+def _draw_predicted(axes: Axes, table: pd.DataFrame, predicted: np.ndarray) -> None:
     """Predicted against reached gains; on the line they agree."""
     _points(axes, table, 10**predicted)
     ends = 10 ** np.array([table[GAIN].min(), table[GAIN].max()])
@@ -234,7 +250,7 @@ def _draw_predicted(axes: Axes, table: pd.DataFrame, predicted: pd.Series) -> No
     axes.set_xlabel("gain predicted from the other families", fontsize=8)
 
 
-def _points(axes: Axes, table: pd.DataFrame, values: pd.Series) -> None:
+def _points(axes: Axes, table: pd.DataFrame, values: np.ndarray) -> None:
     """A numbered point per family, filled where A is fixed."""
     numbers = np.arange(1, len(table) + 1)
     for fixed, face, ink in ((True, "C0", "white"), (False, "white", "C0")):
