@@ -70,6 +70,7 @@ def test_other_regressions_are_judged_by_families_left_out():
     assert set(told.index.unique("predictor")) == set(predictors.OTHERS) and (told["number"] == 12).all()
     assert told.loc[("line", "lasso"), "spearman"] > 0.95 and told.loc[("line", "lasso"), "factor"] < 2
     assert (told.loc["noise", "spearman"] < 0.7).all() and (told.loc["noise", "factor"] > 10).all()
+    assert np.isfinite(prospects.tried({"few": _table(4)})["factor"]).all()
 
 
 def test_nearest_families_find_what_no_line_shows():

@@ -19,9 +19,11 @@ def shared(clone):
 
 
 def keep(study, product, content):
+    """Write a product at once, as runs do: another one may be reading."""
     path = study.folder / product
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(content)
+    path.with_suffix(".new").write_text(content)
+    path.with_suffix(".new").replace(path)
 
 
 def test_a_run_waits_for_what_is_being_made_and_for_nothing_else(shared):

@@ -72,7 +72,7 @@ OTHERS = {
     "support vectors": make_pipeline(StandardScaler(), SVR()),
     "random forest": RandomForestRegressor(50, random_state=0),
     "Bayesian ridge regression": make_pipeline(StandardScaler(), BayesianRidge()),
-    "lasso": make_pipeline(StandardScaler(), LassoCV(max_iter=100_000, tol=1e-3)),
+    "lasso": make_pipeline(StandardScaler(), LassoCV(cv=3, max_iter=100_000, tol=1e-3)),
 }
 _ALL = PREDICTORS | OTHERS
 
