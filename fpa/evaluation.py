@@ -1,7 +1,8 @@
 """Convergence curves over test instances, and iterations to a tolerance."""
 
+import functools
 import operator
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import SupportsIndex
 
 import equinox as eqx
@@ -86,11 +87,13 @@ def evaluate(
     num_steps: SupportsIndex,
     chunk: int = CHUNK,
     description: str = "evaluate",
+    compiler_options: Mapping[str, bool | int | str] | None = None,
 ) -> Curves:
     """Trace `solver` on `num_instances` instances of `distribution`, `chunk` at a time, with a progress bar.
 
     The instances depend on `key` and `chunk` alone, so that methods evaluated with the same key see the same ones.
     Numbers in the solver (scalars of the map, say) are traced: solvers that differ only in them are compiled once.
+    `compiler_options` are those of `jax.jit`.
     """
     num_steps = operator.index(num_steps)
     for name, value in (("num_instances", num_instances), ("chunk", chunk)):
@@ -99,8 +102,9 @@ def evaluate(
     count = -(-num_instances // chunk)
     solver = traced(solver)
     batches = stream(distribution, key, count * chunk, chunk)
+    compiled = _compiled(frozenset((compiler_options or {}).items()))
     traces = [
-        jax.device_get(_traces(solver, distribution, batch, num_steps))
+        jax.device_get(compiled(solver, distribution, batch, num_steps))
         for batch in progress(batches, total=count, desc=description)
     ]
     joined = jax.tree.map(lambda *parts: np.concatenate(parts)[None, :num_instances], *traces)
@@ -133,7 +137,12 @@ def join(curves: Sequence[Curves]) -> Curves:
     return Curves(values, np.concatenate([one.valid for one in curves]))
 
 
-@eqx.filter_jit
+@functools.cache
+def _compiled(options: frozenset[tuple[str, bool | int | str]]) -> Callable[..., Trace]:
+    """`_traces` compiled with options of `jax.jit`."""
+    return eqx.filter_jit(_traces, compiler_options=dict(options))  # pyright: ignore[reportCallIssue]  (passed to jit)
+
+
 def _traces(solver: Solver, distribution: AbstractDistribution, batch, num_steps: int) -> Trace:
     return jax.vmap(lambda parameters: solver.trace(distribution.program(parameters), num_steps))(batch)
 

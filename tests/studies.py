@@ -40,7 +40,7 @@ for other in ("first", "second"):
 )
 
 
-def add(clone, name, source, makes=None, needs=(), loads=(), seeds=(0, 1), notebook=None):
+def add(clone, name, source, makes=None, loads=(), seeds=(0, 1), notebook=None):
     """Add a run and its notebook to a clone."""
     cells = [nbformat.v4.new_markdown_cell("# Title"), nbformat.v4.new_code_cell(PARAMETERS.format(run=name))]
     cells[1].metadata["tags"] = ["parameters"]
@@ -49,7 +49,6 @@ def add(clone, name, source, makes=None, needs=(), loads=(), seeds=(0, 1), noteb
     nbformat.write(book, clone / "notebooks" / f"{name}.ipynb")
     fields = {
         "notebook": notebook or f"{name}.ipynb",
-        "needs": list(needs),
         "loads": list(loads),
         "makes": [f"tables/{name}.csv"] if makes is None else makes,
         "parameters": {"every": {"rate": 0.5}, "smoke": {"seed": seeds[0]}, "laptop": {"seed": seeds[1]}},

@@ -52,6 +52,14 @@ def test_networks_of_equinox_and_numbers_of_numpy_are_welcome():
     np.testing.assert_allclose(ours.values["primal"], curves("picard", 3).values["primal"], rtol=1e-6)
 
 
+def test_options_of_the_compiler_reach_it_and_change_no_more_than_last_digits():
+    options = {"xla_backend_optimization_level": 0, "xla_cpu_use_fusion_emitters": False}
+    other = evaluate(Solver(), FAMILY, KEY, 3, STEPS, CHUNK, compiler_options=options)
+    np.testing.assert_allclose(other.values["primal"], curves("picard", 3).values["primal"], rtol=1e-9)
+    with pytest.raises(RuntimeError, match="xla_no_such_option"):
+        evaluate(Solver(), FAMILY, KEY, 3, STEPS, CHUNK, compiler_options={"xla_no_such_option": True})
+
+
 def test_statistics_are_those_of_numpy():
     data = random_curves()
     records = {(r["metric"], r["iteration"]): r for r in data.records()}

@@ -12,8 +12,8 @@ from fpa.study.session import Run
 CODE = "def three():\n    return 3\n"
 SAME = "def three():\n    return 2 + 1\n"
 RUNS = """
-one: {notebook: one.ipynb, needs: [], loads: [], makes: [models/one.json], parameters: {}}
-none: {notebook: none.ipynb, needs: [], loads: [], makes: [none.png], parameters: {}}
+one: {notebook: one.ipynb, loads: [], makes: [models/one.json], parameters: {}}
+none: {notebook: none.ipynb, loads: [], makes: [none.png], parameters: {}}
 """
 
 

@@ -74,16 +74,14 @@ def test_a_run_is_published_whole_and_then_up_to_date(clone, monkeypatch, capsys
 def test_failures_are_named_and_leave_no_product(clone, capsys):
     add(clone, "good", WRITE)
     add(clone, "bad", FAIL)
-    add(clone, "child", WRITE, needs=["bad"])
     add(clone, "short", WRITE, makes=["tables/short.csv", "data/more.csv"])
     add(clone, "long", WRITE, makes=[])
     assert main(["run", "--profile", "smoke"]) == 1
     told = capsys.readouterr()
     assert "bad: failed: cell [3] raised RuntimeError: on purpose (see .store/failed/smoke/bad.ipynb)" in told.out
-    assert "child: not run, because it needs a run that failed" in told.out
     assert "short: failed: it did not make data/more.csv, which runs.yaml lists" in told.out
     assert "long: failed: it made tables/long.csv, which runs.yaml does not list" in told.out
-    assert told.err == "Failed: bad, child, short, long.\n", told.out
+    assert told.err == "Failed: bad, short, long.\n", told.out
     assert files(clone / "figures") == [
         "smoke/claims.csv",
         "smoke/executed/good.ipynb",
@@ -128,7 +126,7 @@ def test_an_interrupted_study_goes_on_where_it_was(clone):
 def test_a_smoke_run_does_each_notebook_once_and_named_runs_always(clone):
     add(clone, "first", WRITE)
     add(clone, "second", WRITE, notebook="first.ipynb")
-    add(clone, "third", WRITE, needs=["second"])
+    add(clone, "third", WRITE, loads=["second"])
     study = {profile: state.load(clone, profile) for profile in ("smoke", "laptop")}
     assert study["smoke"].default_runs == ["first", "third"]
     assert study["laptop"].default_runs == ["first", "second", "third"]
@@ -136,10 +134,10 @@ def test_a_smoke_run_does_each_notebook_once_and_named_runs_always(clone):
     assert list(manifest.read(study["smoke"].folder)) == ["first"]
 
 
-def test_runs_that_do_not_need_each_other_are_executed_at_once(clone, capsys):
+def test_runs_that_do_not_load_each_other_are_executed_at_once(clone, capsys):
     add(clone, "first", MEET)
     add(clone, "second", MEET)
-    add(clone, "third", WRITE, needs=["first", "second"])
+    add(clone, "third", WRITE, loads=["first", "second"])
     assert main(["run", "--jobs", "2"]) == 0
     assert set(manifest.read(clone / "figures" / "laptop")) == {"first", "second", "third"}
     with pytest.raises(SystemExit):
@@ -150,7 +148,7 @@ def test_runs_that_do_not_need_each_other_are_executed_at_once(clone, capsys):
 def test_names_of_runs_are_read_from_lists_of_other_code(clone):
     add(clone, "first", WRITE)
     add(clone, "second", WRITE)
-    rewrite(clone / "notebooks" / "runs.yaml", '"needs": []', '"timed": true, "needs": []')
+    rewrite(clone / "notebooks" / "runs.yaml", '"loads": []', '"timed": true, "loads": []')
     assert runs.names(clone) == ["first", "second"]
     with pytest.raises(StudyError, match="unknown field 'timed'"):
         runs.load(clone)
@@ -166,13 +164,13 @@ def test_names_of_runs_are_read_from_lists_of_other_code(clone):
         ({'{"seed": 1}': '{"seed": "1e3"}'}, [], "sets seed to '1e3', but first.ipynb has 0 there."),
         ({'"every"': '"each"'}, [], "gives parameters for no profile: 'each'."),
         ({'"makes"': '"makse"'}, [], "run first lacks the field 'makes'."),
-        ({'"needs": []': '"timed": true, "needs": []'}, [], "run first has the unknown field 'timed'."),
+        ({'"loads": []': '"timed": true, "loads": []'}, [], "run first has the unknown field 'timed'."),
         (
-            {'"needs": []': '"threads": 0, "needs": []'},
+            {'"loads": []': '"threads": 0, "loads": []'},
             [],
             "first has threads: 0 where a positive",
         ),
-        ({'"needs": []': '"needs": ["second"]'}, [], "run first needs 'second', which is no earlier run."),
+        ({'"loads": []': '"loads": ["second"]'}, [], "run first loads 'second', which is no earlier run nor made by"),
         ({'"loads": []': '"loads": "first"'}, [], "run first has loads: 'first' where a list was expected."),
         (
             {'"loads": []': '"loads": ["models/no.npz"]'},
@@ -207,8 +205,7 @@ def test_a_notebook_needs_one_cell_of_literals(clone):
 
 def test_the_key_of_a_run_covers_what_its_products_follow_from(clone):
     add(clone, "zero", WRITE)
-    add(clone, "first", WRITE)
-    add(clone, "second", "from fpa import study", needs=["first"], loads=["zero"])
+    add(clone, "second", "from fpa import study", loads=["zero"])
 
     def key():
         study = state.load(clone, "laptop")
@@ -221,7 +218,6 @@ def test_the_key_of_a_run_covers_what_its_products_follow_from(clone):
 
     keys = [key()]
     change(clone / "requirements.lock", "jax==1")
-    change(clone / "figures" / "laptop" / "tables" / "first.csv", "seed")
     change(clone / "figures" / "laptop" / "tables" / "zero.csv", "numbers")
     book, listed = clone / "notebooks" / "second.ipynb", clone / "notebooks" / "runs.yaml"
     change(book, book.read_text().replace("# Title", "# Another title"))

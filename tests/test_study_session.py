@@ -12,17 +12,6 @@ from fpa.study.profiles import num_threads
 from fpa.study.store import LEDGER
 
 
-def test_a_run_needs_what_it_reads(clone, monkeypatch):
-    add(clone, "first", WRITE)
-    add(clone, "second", WRITE, needs=["first"])
-    assert [spec.name for spec in runs.select(runs.load(clone), ["second"])] == ["first", "second"]
-    run = session.begin("second", "laptop")
-    with pytest.raises(StudyError, match="reads the data of third, which is not among its needs"):
-        run.data("third")
-    with pytest.raises(StudyError, match="which the run first has not made yet"):
-        run.data("first")
-
-
 def test_a_run_uses_the_models_of_its_profile_or_the_committed_ones(clone):
     add(clone, "first", WRITE, makes=["data/first.csv", "models/first.npz"])
     add(clone, "zero", WRITE)
@@ -73,7 +62,7 @@ def test_a_run_has_as_many_threads_as_its_list_says(clone, monkeypatch, tmp_path
     """A number from outside stands, and the record is of what is used."""
     add(clone, "first", WRITE)
     if listed:
-        rewrite(clone / "notebooks" / "runs.yaml", '"needs": []', f'"threads": {listed}, "needs": []')
+        rewrite(clone / "notebooks" / "runs.yaml", '"loads": []', f'"threads": {listed}, "loads": []')
     monkeypatch.setenv("FPA_OUTPUT", str(tmp_path))
     monkeypatch.setenv("PJRT_NPROC", outside or "")
     if outside is None:

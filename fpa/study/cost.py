@@ -22,7 +22,7 @@ from fpa.study.errors import StudyError
 from fpa.study.plotting import METHODS, METRICS, add_legend, limit_height
 from fpa.study.quiet import quiet
 
-_MANY, _AT_LEAST = 500, 50
+_MANY, _AT_LEAST = 500, 20
 
 
 def cost(
@@ -37,38 +37,41 @@ def cost(
     """Milliseconds per instance in batches of each size, compiled before: a row per size and method.
 
     `setup` passes before the first iteration, `iteration` is one of the method, or, where networks are asked at some
-    iterations only, one in between; `ms per instance` is all of `num_steps`, networks included. Methods whose
-    iterations run the same compiled program share its time, whatever their numbers. Differences magnify what disturbs
-    the machine, so they are taken between the shortest of up to `rounds` rounds, over more iterations where the batch
-    is small, with no other run beside them; a call that has taken `patience` seconds in two rounds sits the others out.
+    iterations only, one in between; `ms per instance` is all of `num_steps`, networks included: what is asked at
+    boundaries is timed by itself. Methods that run the same compiled program share its time, whatever their numbers.
+    Differences magnify what disturbs the machine, so they are taken between the shortest of up to `rounds` rounds, over
+    more iterations where the batch is small, with no other run beside them; a call that has taken `patience` seconds in
+    two rounds sits the others out.
     """
     rows = []
     firsts = {name: traced(solvers[0]) for name, solvers in methods.items()}
-    plain = {name: _between(solver) for name, solver in firsts.items()}
-    programs = {name: _program(solver) for name, solver in plain.items()}
-    alike = {name: next(one for one in plain if eqx.tree_equal(programs[one], programs[name])) for name in plain}
+    programs = {name: _program(solver) for name, solver in firsts.items()}
+    alike = {name: next(one for one in firsts if eqx.tree_equal(programs[one], programs[name])) for name in firsts}
     for size in sizes:
-        batch, many = instances(distribution, key, size), max(num_steps, _MANY // size, _AT_LEAST)
+        batch, many = instances(distribution, key, size), max(_MANY // size, _AT_LEAST)
         calls: dict[tuple[str, str], Callable[[], Any]] = {}
         for name in dict.fromkeys(alike.values()):
-            for case, count in {"setup": 0, "many": many}.items():
-                arguments = plain[name], distribution, batch, jnp.int32(count)
-                calls[name, case] = functools.partial(_timed(_any_number), *arguments)
-        for name, solver in firsts.items():
-            if solver.accelerator.boundaries:
-                calls[name, "all"] = functools.partial(_timed(_iterates), solver, distribution, batch, num_steps)
+            solver = firsts[name]
+            calls |= {(name, case): call for case, call in _calls(solver, distribution, batch, many).items()}
         shortest = {case: 1e3 * seconds / size for case, seconds in _shortest(calls, rounds, patience).items()}
         for name, same in alike.items():
             setup = min(shortest[same, "setup"], shortest[same, "many"])
             iteration = (shortest[same, "many"] - setup) / many
-            least = setup + num_steps * iteration
-            rows.append((name, size, setup, iteration, max(least, shortest.get((name, "all"), least))))
+            crossings = max(0, shortest.get((same, "crossings"), 0) - setup)
+            rows.append((name, size, setup, iteration, setup + num_steps * iteration + crossings))
     return pd.DataFrame(rows, columns=["method", "batch", "setup", "iteration", "ms per instance"])
 
 
-def _between(solver: fpa.Solver) -> fpa.Solver:
-    """What is iterated where no network is asked."""
-    return fpa.Solver(solver.splitting) if solver.accelerator.boundaries else solver
+def _calls(
+    solver: fpa.Solver, distribution: fpa.AbstractDistribution, batch: dict[str, Array], many: int
+) -> dict[str, Callable[[], Any]]:
+    """What is timed of a solver: its first iterate, `many` iterations from there, and all boundaries from there."""
+    arguments = solver, distribution, batch
+    iterate = _compiled(_iterate, *arguments, jnp.int32(0))
+    calls = {case: functools.partial(iterate, *arguments, jnp.int32(n)) for case, n in (("setup", 0), ("many", many))}
+    if solver.accelerator.boundaries:
+        calls["crossings"] = functools.partial(_compiled(_cross, *arguments), *arguments)
+    return calls
 
 
 def _program(solver: fpa.Solver) -> fpa.Solver:
@@ -84,12 +87,10 @@ def instances(distribution: fpa.AbstractDistribution, key: PRNGKeyArray, num_ins
 
 
 def _shortest(calls: Mapping[Any, Callable[[], Any]], rounds: int, patience: float) -> dict[Any, float]:
-    """The fewest seconds of every call in up to `rounds` rounds, after one that is not counted.
+    """The fewest seconds of every call in up to `rounds` rounds.
 
     One that has taken `patience` seconds sits the others out, but for the second: one alone may have been disturbed.
     """
-    for call in calls.values():
-        jax.block_until_ready(call())
     seconds: dict[Any, list[float]] = {case: [] for case in calls}
     with quiet():
         for case, call in [*calls.items()] * rounds:
@@ -100,42 +101,47 @@ def _shortest(calls: Mapping[Any, Callable[[], Any]], rounds: int, patience: flo
     return {case: min(taken) for case, taken in seconds.items()}
 
 
-@functools.cache
-def _timed(function: Callable[..., Any]) -> Callable[..., Any]:
-    """The function, compiled as what is timed."""
-    return eqx.filter_jit(function, compiler_options=thorough())  # pyright: ignore[reportCallIssue]  (passed on to jit)
+def _compiled(function: Callable[..., Any], *arguments: Any) -> Callable[..., Any]:
+    """The function, compiled as what is timed, for arguments like the given ones."""
+    jitted = eqx.filter_jit(function, compiler_options=thorough())  # pyright: ignore[reportCallIssue]  (passed to jit)
+    return jitted.lower(*arguments).compile()
 
 
-def _iterates(solver, distribution, parameters, num_steps):
-    """The iterates after `num_steps` iterations, in chunks that fit the caches."""
+def _iterate(solver, distribution, parameters, count):
+    """The iterates after `count` iterations, a number that is not compiled in, without crossing a boundary."""
 
-    def one(parameters):
-        op = solver.splitting.bind(distribution.program(parameters))
-        z, state = solver.accelerator.init(op)
-        return solver.run(op, z, state, 0, num_steps, lambda op, z, fz, point: None)[0]
-
-    return jax.lax.map(one, parameters, batch_size=100)
-
-
-def _any_number(solver, distribution, parameters, count):
-    """The iterates after `count` iterations, a number that is not compiled in, of a method without boundaries."""
-
-    def one(parameters):
-        op = solver.splitting.bind(distribution.program(parameters))
+    def iterated(op):
         step = lambda _, carry: solver.accelerator.step(op, *carry)[:2]  # noqa: E731
         return jax.lax.fori_loop(0, count, step, solver.accelerator.init(op))[0]
 
+    return _in_chunks(iterated, solver, distribution, parameters)
+
+
+def _cross(solver, distribution, parameters):
+    """The first iterates, after all boundaries one after the other, without an iteration in between."""
+
+    def crossed(op):
+        z, state = solver.accelerator.init(op)
+        for boundary in solver.accelerator.boundaries:
+            z, state = solver.accelerator.cross(op, z, state, boundary)
+        return z
+
+    return _in_chunks(crossed, solver, distribution, parameters)
+
+
+def _in_chunks(function, solver, distribution, parameters):
+    """`function` of the map bound to each instance, in chunks that fit the caches."""
+    one = lambda parameters: function(solver.splitting.bind(distribution.program(parameters)))  # noqa: E731
     return jax.lax.map(one, parameters, batch_size=100)
 
 
 def elapsed(setup: float, iteration: float, networks: float, boundaries: Sequence[int], num_steps: int) -> np.ndarray:
     """When iterations 1, ..., `num_steps` are done: each takes `iteration` after `setup`, and networks their share.
 
-    They are asked before the first iteration and at the boundaries, each time for an equal part of `networks`.
+    They are asked at the boundaries, each time for an equal part of `networks`.
     """
     iterations = np.arange(1, num_steps + 1)
-    calls = np.array([0, *boundaries])
-    share = (calls[None] < iterations[:, None]).mean(axis=1)
+    share = np.searchsorted(boundaries, iterations) / max(1, len(boundaries))
     return setup + iteration * iterations + networks * share
 
 

@@ -34,11 +34,10 @@ class Plan:
 
     def _awaited(self, spec: Spec, under_way: Sequence[Spec]) -> set[str]:
         """The unfinished runs that make what `spec` reads."""
-        return {*spec.needs, *spec.sources} & {other.name for other in (*self.todo, *under_way)}
+        return {*spec.sources} & {other.name for other in (*self.todo, *under_way)}
 
     def _may_begin_early(self, spec: Spec, under_way: Sequence[Spec]) -> bool:
         awaited = self._awaited(spec, under_way)
         made = {product for name in awaited for product in self.study.specs[name].makes}
         loaded = [product for product in spec.loads if product in made]
-        kept = all(name.startswith("models/") and (self.study.folder / name).is_file() for name in loaded)
-        return kept and not awaited & {*spec.needs}
+        return all(name.startswith("models/") and (self.study.folder / name).is_file() for name in loaded)

@@ -16,18 +16,21 @@ from fpa.study.files import sha256
 from fpa.study.store import Format, cached, identify
 
 
+
 def curves(
     distribution: fpa.AbstractConeDistribution,
     methods: Mapping[str, Sequence[fpa.Solver]],
     seed: int,
     num_instances: int,
     num_steps: int,
+    compiler_options: Mapping[str, bool | int] | None = None,
 ) -> dict[str, fpa.Curves]:
-    """Curves of all models of each method on the test instances, from the store where another run has left them."""
-    return {
-        name: join([_curves(distribution, solver, name, seed, num_instances, num_steps) for solver in solvers])
-        for name, solvers in methods.items()
-    }
+    """Curves of all models of each method on the test instances, from the store where another run has left them.
+
+    `compiler_options` are those of `jax.jit`: `thorough` ones pay where a network is asked at every iteration.
+    """
+    trace = functools.partial(_curves, distribution, seed, num_instances, num_steps, compiler_options)
+    return {name: join([trace(solver, name) for solver in solvers]) for name, solvers in methods.items()}
 
 
 def worst(curves: fpa.Curves, iterations: Sequence[int]) -> dict[str, float]:
@@ -39,18 +42,20 @@ def worst(curves: fpa.Curves, iterations: Sequence[int]) -> dict[str, float]:
 
 def _curves(
     distribution: fpa.AbstractConeDistribution,
-    solver: fpa.Solver,
-    name: str,
     seed: int,
     num_instances: int,
     num_steps: int,
+    compiler_options: Mapping[str, bool | int] | None,
+    solver: fpa.Solver,
+    name: str,
 ) -> fpa.Curves:
-    key, chunk = fpa.role_key(seed, "test"), min(CHUNK, num_instances)
-    config = {"seed": seed, "num_instances": num_instances, "num_steps": num_steps}
+    sizes = {"num_instances": num_instances, "num_steps": num_steps}
+    config = {"seed": seed, **sizes, "compiler_options": dict(compiler_options or {})}
+    how = {**sizes, "chunk": min(CHUNK, num_instances), "description": name, "compiler_options": compiler_options}
     config |= {"jax": jax.__version__, "equinox": eqx.__version__, "device": jax.devices()[0].device_kind}
     return cached(
         f"curves/{type(distribution).__name__}",
-        functools.partial(fpa.evaluate, solver, distribution, key, num_instances, num_steps, chunk, name),
+        functools.partial(fpa.evaluate, solver, distribution, fpa.role_key(seed, "test"), **how),
         config=config | {what: _identify(part) for what, part in (("family", distribution), ("solver", solver))},
         code=sorted({"fpa.evaluation"} | _modules(distribution) | _modules(solver)),
         format=_CURVES,

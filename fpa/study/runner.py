@@ -32,7 +32,7 @@ _PUBLISHING = Lock()
 
 
 def run(study: Study, names: Sequence[str] = (), fresh: bool = False, jobs: int = 1) -> list[str]:
-    """Bring the runs `names` and what they need up to date; returns those that failed.
+    """Bring the runs `names` up to date; returns those that failed.
 
     If none is named, the profile's default runs are meant. With `fresh` nothing counts as finished, and stored results
     from before this call count as absent. Up to `jobs` runs are executed at once; while one times something the others
@@ -53,9 +53,6 @@ def run(study: Study, names: Sequence[str] = (), fresh: bool = False, jobs: int 
                 for future in wait(under_way, return_when=FIRST_COMPLETED).done:
                     spec = under_way.pop(future)
                     failed |= set() if future.result() or spec in plan.todo else {spec.name}
-            elif set(spec.needs) & failed:
-                failed.add(spec.name)
-                _say(spec, "not run, because it needs a run that failed")
             elif fresh or not _up_to_date(study, spec):
                 _say(spec, f"running{_time_left(study, [spec, *plan.todo], jobs)}")
                 under_way[pool.submit(_attempt, study, spec, environment)] = spec

@@ -1,10 +1,9 @@
-"""The list of runs, `notebooks/runs.yaml`: which notebook is run how, what it needs and what it makes.
+"""The list of runs, `notebooks/runs.yaml`: which notebook is run how, what it loads and what it makes.
 
     02_recurrent_lasso:
       notebook: 02_recurrent.ipynb
-      needs: []                            # earlier runs whose data it reads; they are done with it
-      loads: []                            # products of earlier runs, of which kept ones will do; a run's name
-                                           # stands for all its data, models and tables
+      loads: []                            # products of earlier runs that it reads, of which kept ones will do;
+                                           # a run's name stands for all its data, models and tables
       makes: [02_recurrent_lasso.png, 02_recurrent_lasso.pdf, data/02_recurrent_lasso.csv]
       parameters:
         every: {problem: lasso, seed: 0}   # the same in every profile
@@ -31,13 +30,13 @@ from fpa.study.notebooks import literals
 from fpa.study.profiles import PROFILES
 
 _LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # in C where it was built
-_FIELDS = {"notebook", "needs", "loads", "makes", "parameters"}
+_FIELDS = {"notebook", "loads", "makes", "parameters"}
 _OPTIONAL = {"threads"}
 
 
 @dataclass(frozen=True)
 class Spec:
-    """One run: a notebook, its parameters in every profile, the runs whose data it reads, what it loads and makes.
+    """One run: a notebook, its parameters in every profile, what it loads and makes.
 
     `loads` are products, `sources` the runs that make them. `threads` are those of XLA; None stands for one for each
     processor.
@@ -45,7 +44,6 @@ class Spec:
 
     name: str
     notebook: str
-    needs: tuple[str, ...]
     loads: tuple[str, ...]
     sources: tuple[str, ...]
     makes: tuple[str, ...]
@@ -71,11 +69,9 @@ def load(root: Path) -> dict[str, Spec]:
 
 
 def select(specs: dict[str, Spec], names: Iterable[str]) -> list[Spec]:
-    """The runs called `names` (all, if none is given) and the ones they need, in the order of the file."""
+    """The runs called `names` (all, if none is given), in the order of the file."""
     wanted = set(names) or set(specs)
     _refuse(wanted - set(specs), f"There is no run {{}}; the runs are {', '.join(specs)}.")
-    for name in reversed(specs):
-        wanted |= set(specs[name].needs) if name in wanted else set()
     return [spec for name, spec in specs.items() if name in wanted]
 
 
@@ -103,12 +99,10 @@ def _spec(name: str, fields: Mapping[str, Any], earlier: Mapping[str, Spec]) -> 
     parameters = _mapping(fields["parameters"], f"In runs.yaml, the field parameters of run {name}")
     parameters = {key: _mapping(value, f"In runs.yaml, {key} of run {name}") for key, value in parameters.items()}
     _refuse(set(parameters) - {"every", *PROFILES}, f"In runs.yaml, run {name} gives parameters for no profile: {{}}.")
-    lists = {field: _list(name, field, fields[field]) for field in ("needs", "loads", "makes")}
-    needs, makes = lists["needs"], lists["makes"]
-    _refuse(set(needs) - set(earlier), f"In runs.yaml, run {name} needs {{}}, which is no earlier run.")
+    lists = {field: _list(name, field, fields[field]) for field in ("loads", "makes")}
     loads, sources = _loads(name, lists["loads"], earlier)
     threads = _threads(name, fields.get("threads"))
-    return Spec(name, fields["notebook"], needs, loads, sources, makes, parameters, threads)
+    return Spec(name, fields["notebook"], loads, sources, lists["makes"], parameters, threads)
 
 
 def _loads(name: str, entries: Iterable[str], earlier: Mapping[str, Spec]) -> tuple[tuple[str, ...], tuple[str, ...]]:

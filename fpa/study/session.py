@@ -16,8 +16,8 @@ run the laptop's sizes, `run = "02_recurrent_kalman"` turns to the other problem
 them is respected. (The runner injects all values, which are those of `runs.yaml`; the rule then changes nothing.)
 After `begin` the plain names `problem`, `num_instances`, ... hold the values in effect, which it also prints.
 
-A run writes its products through `here`: `here.save(figure, frame)` and `here.table(name, frame)`; `here.data(run)`
-reads what an earlier run has made. Products go to `figures/<profile>/`, or into the folder named by `FPA_OUTPUT`,
+A run writes its products through `here`: `here.save(figure, frame)` and `here.table(name, frame)`; `here.found()` and
+`here.model(run)` read what earlier runs have made. Products go to `figures/<profile>/`, or into the folder named by `FPA_OUTPUT`,
 through which the runner keeps them aside until the notebook has ended well.
 """
 
@@ -53,7 +53,6 @@ class Run:
     name: str
     profile: str
     parameters: Mapping[str, Any]
-    needs: tuple[str, ...]
     loads: tuple[str, ...]
     published: Path
     output: Path
@@ -81,15 +80,6 @@ class Run:
     def table(self, name: str, frame: pd.DataFrame) -> None:
         """Write `tables/<name>.csv`."""
         _write_csv(frame, self.output / "tables" / f"{name}.csv")
-
-    def data(self, run: str, suffix: str = "") -> pd.DataFrame:
-        """The data of an earlier run's figure; the run has to be among this run's `needs`."""
-        if run not in self.needs:
-            raise StudyError(f"The run {self.name} reads the data of {run}, which is not among its needs in runs.yaml.")
-        path = self.published / data_of(run, suffix)
-        if not path.is_file():
-            raise StudyError(f"The run {self.name} needs {path}, which the run {run} has not made yet.")
-        return pd.read_csv(path)
 
     def found(self) -> dict[str, pd.DataFrame]:
         """The data of the figures it loads: those of this profile, or else the committed ones (laptop)."""
@@ -130,7 +120,7 @@ def begin(run: str, profile: str = "smoke", namespace: MutableMapping[str, Any] 
     record({"device": device, "threads": threads}, f"on {device}")
     output = Path(os.environ.get("FPA_OUTPUT", published))
     figures = tuple(name for name in spec.sources if data_of(name) in spec.loads)
-    return Run(run, profile, parameters, spec.needs, spec.loads, published, output, figures)
+    return Run(run, profile, parameters, spec.loads, published, output, figures)
 
 
 def _in_effect(

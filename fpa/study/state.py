@@ -65,7 +65,6 @@ def make_key(study: Study, spec: runs.Spec) -> str:
     One thread at a time reads code: CPython 3.11 may fail where two of them parse at once.
     """
     notebook = study.notebook(spec)
-    read = [product for name in spec.needs for product in study.specs[name].makes if product.endswith(".csv")]
     loaded = [find_product(study.folder, product) for product in spec.loads]
     with _PARSING:
         code = fingerprint.digest(notebooks.imported(notebook))
@@ -75,7 +74,6 @@ def make_key(study: Study, spec: runs.Spec) -> str:
         "makes": spec.makes,
         "code": code,
         "lock": manifest.digests(study.root, ["requirements.lock"]),
-        "data": manifest.digests(study.folder, read),
         "loaded": [sha256(path) for path in loaded if path.is_file()],
     }
     return sha256(json.dumps(identity, sort_keys=True))
