@@ -1,6 +1,7 @@
 """Convergence curves over test instances, and iterations to a tolerance."""
 
 import functools
+import itertools
 import operator
 from collections.abc import Callable, Mapping, Sequence
 from typing import SupportsIndex
@@ -12,8 +13,10 @@ import numpy as np
 from jaxtyping import Float, PRNGKeyArray
 
 from fpa._progress import progress
+from fpa.accelerators import AbstractAccelerator
 from fpa.distributions import AbstractDistribution, stream
-from fpa.solver import Solver, Trace
+from fpa.programs import AbstractProgram
+from fpa.solver import Solver, Trace, full_record
 
 CHUNK = 25
 METRICS = ("fixed_point", "fixed_point_normalized", "primal", "dual", "gap", "tau")
@@ -144,7 +147,53 @@ def _compiled(options: frozenset[tuple[str, bool | int | str]]) -> Callable[...,
 
 
 def _traces(solver: Solver, distribution: AbstractDistribution, batch, num_steps: int) -> Trace:
-    return jax.vmap(lambda parameters: solver.trace(distribution.program(parameters), num_steps))(batch)
+    return jax.vmap(lambda parameters: _trace(solver, distribution.program(parameters), num_steps))(batch)
+
+
+def _trace(solver: Solver, program: AbstractProgram, num_steps: int) -> Trace:
+    """As `Solver.trace`, without derivative: stretches between boundaries share one loop, which is compiled once."""
+    op, accelerator = solver.splitting.bind(program), solver.accelerator
+    z, state = accelerator.init(op)
+
+    def record(k, carry):
+        z, state, trace = carry
+        z_next, state, fz, point = accelerator.step(op, z, state)
+        new = full_record(op, z, fz, point)
+        return z_next, state, jax.tree.map(lambda whole, entry: whole.at[k].set(entry), trace, new)
+
+    def stretch(crossings, carry, which_from_to):
+        (z, state, trace), (which, begin, end) = carry, which_from_to
+        z, state = jax.lax.switch(which, crossings, z, state)
+        return jax.lax.fori_loop(begin, end, record, (z, state, trace)), None
+
+    entry = jax.eval_shape(lambda z, state: full_record(op, z, *accelerator.step(op, z, state)[2:]), z, state)
+    trace = jax.tree.map(lambda one: jnp.zeros((num_steps, *one.shape), one.dtype), entry)
+    for group in _alike(op, accelerator, z, state, num_steps):
+        crossings, begins, ends = zip(*group, strict=True)
+        z, state = crossings[0](z, state)
+        places = jnp.arange(len(group)), jnp.array(begins), jnp.array(ends)
+        loop = functools.partial(stretch, (_stay, *crossings[1:]))
+        (z, state, trace), _ = jax.lax.scan(loop, (z, state, trace), places)
+    cold = op.initial()
+    return trace.relative_to(op.residual(cold, op(cold)[0]))
+
+
+def _stay(z, state):
+    return z, state
+
+
+def _alike(op, accelerator: AbstractAccelerator, z, state, num_steps: int) -> list[list[tuple[Callable, int, int]]]:
+    """What is crossed before each stretch, its begin and end; in groups in which states have the same structure."""
+    begins = sorted({0} | {boundary for boundary in accelerator.boundaries if boundary < num_steps})
+    groups, last = [], None
+    for begin, end in itertools.pairwise([*begins, num_steps]):
+        at = functools.partial(accelerator.cross, op, iteration=begin) if begin in accelerator.boundaries else _stay
+        z, state = jax.eval_shape(at, z, state)
+        if not eqx.tree_equal((z, state), last):
+            groups.append([])
+        groups[-1].append((at, begin, end))
+        last = z, state
+    return groups
 
 
 def iterations_to(values: Float[np.ndarray, "... iterations"], level: float) -> np.ndarray:
