@@ -99,7 +99,7 @@ def evaluate(
     `compiler_options` are those of `jax.jit`.
     """
     num_steps = operator.index(num_steps)
-    for name, value in (("num_instances", num_instances), ("chunk", chunk)):
+    for name, value in (("num_instances", num_instances), ("num_steps", num_steps), ("chunk", chunk)):
         if value < 1:
             raise ValueError(f"evaluate: {name} must be at least 1, got {value}.")
     count = -(-num_instances // chunk)

@@ -97,7 +97,7 @@ def test_a_committed_model_is_found_under_an_older_key(clone, monkeypatch):
     code = ["fpa._progress"]
 
     def run():
-        here = Run("one", "laptop", {}, (), (), clone / "figures" / "laptop", clone / "staging")
+        here = Run("one", "laptop", {}, (), clone / "figures" / "laptop", clone / "staging")
         return models.recorded(here, lambda: calls.append(1) or 7, {"n": 3}, code)
 
     digests = {"now": fingerprint.digest(code)}

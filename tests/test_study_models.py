@@ -27,7 +27,7 @@ def clone(tmp_path, monkeypatch):
 
 def _run(clone: Path) -> Run:
     published = clone / "figures" / "laptop"
-    return Run("03_demo", "laptop", {}, (), (), published, clone / "staging")
+    return Run("03_demo", "laptop", {}, (), published, clone / "staging")
 
 
 def _train(calls: list, seeds=(0, 1)):

@@ -16,7 +16,6 @@ from fpa.study.files import sha256
 from fpa.study.store import Format, cached, identify
 
 
-
 def curves(
     distribution: fpa.AbstractConeDistribution,
     methods: Mapping[str, Sequence[fpa.Solver]],

@@ -17,8 +17,8 @@ them is respected. (The runner injects all values, which are those of `runs.yaml
 After `begin` the plain names `problem`, `num_instances`, ... hold the values in effect, which it also prints.
 
 A run writes its products through `here`: `here.save(figure, frame)` and `here.table(name, frame)`; `here.found()` and
-`here.model(run)` read what earlier runs have made. Products go to `figures/<profile>/`, or into the folder named by `FPA_OUTPUT`,
-through which the runner keeps them aside until the notebook has ended well.
+`here.model(run)` read what earlier runs have made. Products go to `figures/<profile>/`, or into the folder named by
+`FPA_OUTPUT`, through which the runner keeps them aside until the notebook has ended well.
 """
 
 import os
