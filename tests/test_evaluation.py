@@ -7,9 +7,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from helpers import over
+from models import intermittent
 from problems import Portfolio
 
-from fpa.accelerators import AbstractSteady, AndersonAcceleration, Picard
+from fpa.accelerators import AbstractSteady, AndersonAcceleration, Picard, Safeguarded, Switch
 from fpa.distributions import role_key, sample_batch, stream
 from fpa.evaluation import METRICS, Curves, evaluate, iterations_to
 from fpa.maps import SCS
@@ -18,6 +20,13 @@ from fpa.tuning import tune
 
 FAMILY = Portfolio()
 KEY, STEPS, CHUNK = role_key(0, "test"), 6, 4
+OP = SCS().bind(FAMILY.program(jax.tree.map(lambda leaf: leaf[0], sample_batch(FAMILY, KEY, 1))))
+ACROSS = {
+    "intermittent": intermittent(OP, access=(1, 2, 4)),
+    "beyond the end": intermittent(OP, access=(2, STEPS, STEPS + 1)),
+    "switch": Switch(Picard(), 2, AndersonAcceleration()),
+    "safeguarded": Safeguarded(Switch(intermittent(OP, access=(1, 3)), 4, AndersonAcceleration())),
+}
 CANDIDATES = {"scale": (0.3, 3.0), "relaxation": (1.5, 1.8)}
 
 
@@ -150,6 +159,18 @@ def test_evaluation_is_the_trace_of_every_instance_in_order():
         assert data.values[metric].shape == (1, 7, STEPS)
         np.testing.assert_allclose(data.values[metric][0], getattr(trace, metric)[:7], rtol=1e-7, atol=1e-12)
     np.testing.assert_array_equal(data.valid[0], trace.valid[:7])
+
+
+@over("accelerator", ACROSS)
+def test_curves_across_boundaries_are_the_traces(accelerator):
+    """Stretches between boundaries share a loop there, whose states have the same structure."""
+    solver = Solver(accelerator=accelerator)
+    data = evaluate(solver, FAMILY, KEY, CHUNK, STEPS, CHUNK)
+    (batch,) = stream(FAMILY, KEY, CHUNK, CHUNK)
+    trace = eqx.filter_jit(jax.vmap(lambda parameters: solver.trace(FAMILY.program(parameters), STEPS)))(batch)
+    for metric in METRICS:
+        np.testing.assert_allclose(data.values[metric][0], getattr(trace, metric), rtol=1e-6, atol=1e-12)
+    np.testing.assert_array_equal(data.valid[0], trace.valid)
 
 
 def test_two_methods_see_the_same_instances():
