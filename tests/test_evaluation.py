@@ -163,13 +163,13 @@ def test_evaluation_is_the_trace_of_every_instance_in_order():
 
 @over("accelerator", ACROSS)
 def test_curves_across_boundaries_are_the_traces(accelerator):
-    """Stretches between boundaries share a loop there, whose states have the same structure."""
+    """To what networks in single precision leave of it; a crossing too many or too few changes everything."""
     solver = Solver(accelerator=accelerator)
     data = evaluate(solver, FAMILY, KEY, CHUNK, STEPS, CHUNK)
     (batch,) = stream(FAMILY, KEY, CHUNK, CHUNK)
     trace = eqx.filter_jit(jax.vmap(lambda parameters: solver.trace(FAMILY.program(parameters), STEPS)))(batch)
     for metric in METRICS:
-        np.testing.assert_allclose(data.values[metric][0], getattr(trace, metric), rtol=1e-6, atol=1e-12)
+        np.testing.assert_allclose(data.values[metric][0], getattr(trace, metric), rtol=1e-4, atol=1e-9)
     np.testing.assert_array_equal(data.valid[0], trace.valid)
 
 
